@@ -1,0 +1,190 @@
+"""Releases: a provenance row with its files and explanations, swapped in as the analysis' current result.
+
+Everything happens in the caller's one transaction. Not here: whether a release may be made (``stages.release``).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import class_row, dict_row
+from psycopg.types.json import Jsonb
+
+
+class ReleaseConflict(Exception):
+    """Another release became current since this one began; the run must start again from that one."""
+
+
+@dataclass(frozen=True)
+class ReleaseFile:
+    """One file of a release."""
+
+    dataset: str
+    month: str
+    object_key: str
+    rows: int
+    bytes: int
+    content_sha256: str
+    fingerprint: str
+    inputs: list[dict[str, Any]]
+    code_version: str
+    stats: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ExplanationRow:
+    """One row of ``explainability``; ``month`` None means the whole analysis."""
+
+    month: str | None
+    scope: str
+    target: str
+    global_case_id: str | None
+    features: dict[str, Any]
+    summary: str
+
+
+@dataclass(frozen=True)
+class NewRelease:
+    """What ``publish`` writes."""
+
+    workspace_id: str
+    analysis_id: str
+    parent_id: str | None
+    run_id: str
+    as_of: datetime
+    content_sha256: str
+    etl_steps: list[dict[str, Any]]
+    schemas: dict[str, Any]
+    mining_config: dict[str, Any]
+    explainability_config: dict[str, Any]
+    audits: list[dict[str, Any]]
+
+
+_FILE_COLUMNS = (
+    "dataset, month, object_key, rows, bytes, content_sha256, fingerprint, inputs, code_version, stats"
+)
+
+
+def publish(
+    connection: psycopg.Connection[Any], release: NewRelease, explanations: Sequence[ExplanationRow]
+) -> str:
+    """Write the provenance row, its files (all staged files of the analysis) and explanations, and swap the pointer.
+
+    Raises:
+        ReleaseConflict: ``parent_id`` is not the current release any more.
+    """
+    with connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(
+            """
+            insert into provenance (workspace_id, analysis_id, parent_id, run_id, as_of, content_sha256, etl_steps,
+                                    schemas, mining_config, explainability_config, audits)
+            values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) returning id
+            """,
+            (
+                release.workspace_id,
+                release.analysis_id,
+                release.parent_id,
+                release.run_id,
+                release.as_of,
+                release.content_sha256,
+                Jsonb(release.etl_steps),
+                Jsonb(release.schemas),
+                Jsonb(release.mining_config),
+                Jsonb(release.explainability_config),
+                Jsonb(release.audits),
+            ),
+        ).fetchone()
+        assert row is not None
+        provenance_id = str(row["id"])
+        cursor.execute(
+            f"""
+            insert into release_files (workspace_id, provenance_id, staged_at, {_FILE_COLUMNS})
+            select workspace_id, %s, staged_at, {_FILE_COLUMNS} from staged_files
+            where workspace_id = %s and analysis_id = %s
+            """,
+            (provenance_id, release.workspace_id, release.analysis_id),
+        )
+        _insert_explanations(cursor, release, provenance_id, explanations)
+        swapped = cursor.execute(
+            """
+            update analysis_jobs set provenance_id = %s
+            where workspace_id = %s and id = %s and provenance_id is not distinct from %s
+            """,
+            (provenance_id, release.workspace_id, release.analysis_id, release.parent_id),
+        )
+        if swapped.rowcount != 1:
+            raise ReleaseConflict("another release of this analysis was made meanwhile; refresh again")
+    return provenance_id
+
+
+def _insert_explanations(
+    cursor: psycopg.Cursor[Any], release: NewRelease, provenance_id: str, explanations: Sequence[ExplanationRow]
+) -> None:
+    cursor.executemany(
+        """
+        insert into explainability (workspace_id, analysis_id, provenance_id, month, scope, target, global_case_id,
+                                    features, summary)
+        values (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+        """,
+        [
+            (
+                release.workspace_id,
+                release.analysis_id,
+                provenance_id,
+                row.month,
+                row.scope,
+                row.target,
+                row.global_case_id,
+                Jsonb(row.features),
+                row.summary,
+            )
+            for row in explanations
+        ],
+    )
+
+
+def release_files(
+    connection: psycopg.Connection[Any], workspace_id: str, provenance_id: str, dataset: str | None = None
+) -> list[ReleaseFile]:
+    """The files of a release, ordered by dataset and month."""
+    with connection.cursor(row_factory=class_row(ReleaseFile)) as cursor:
+        return cursor.execute(
+            f"""
+            select {_FILE_COLUMNS} from release_files
+            where workspace_id = %s and provenance_id = %s and (%s::text is null or dataset = %s)
+            order by dataset, month
+            """,
+            (workspace_id, provenance_id, dataset, dataset),
+        ).fetchall()
+
+
+def provenance(connection: psycopg.Connection[Any], workspace_id: str, provenance_id: str) -> dict[str, Any]:
+    """A provenance row whole.
+
+    Raises:
+        LookupError: there is none with this id in the workspace.
+    """
+    with connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(
+            "select * from provenance where workspace_id = %s and id = %s", (workspace_id, provenance_id)
+        ).fetchone()
+    if row is None:
+        raise LookupError(f"no provenance record {provenance_id} in this workspace")
+    return row
+
+
+def explanations(
+    connection: psycopg.Connection[Any], workspace_id: str, provenance_id: str, month: str | None
+) -> list[dict[str, Any]]:
+    """A release's explanations of a month (None: of the whole analysis)."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            """
+            select id, scope, target, month, global_case_id, features, summary from explainability
+            where workspace_id = %s and provenance_id = %s and month is not distinct from %s
+            order by array_position(array['global', 'bottleneck', 'case'], scope), id
+            """,
+            (workspace_id, provenance_id, month),
+        ).fetchall()
