@@ -1,0 +1,85 @@
+{#
+    DuckDB-only SQL of the process models. Everything here works on lists: a trace is kept as two lists
+    of equal length, `times` (BIGINT microseconds since 1970, UTC) and `codes` (USMALLINT activity codes).
+#}
+
+
+{#
+    Traces of all cases, by packing each event into one integer `time | tie_order | code`, so that sorting
+    the integers of a case sorts its events by (timestamp, tie_order).
+
+    integer_type   BIGINT where the data's ranges fit in 63 bits, else HUGEINT, which always fits.
+    condition      constant-folds, so that only one of two such queries is run.
+
+    The pack_* variables are set on the session by orchestration/mining/packing.py.
+#}
+{% macro traces_packed_as(integer_type, condition) %}
+select
+    packed.global_case_id,
+    list_transform(
+        packed.steps,
+        lambda step: (
+            (step >> getvariable('pack_time_shift')) * getvariable('pack_unit_us') + getvariable('pack_origin_us')
+        )::bigint
+    ) as times,
+    list_transform(packed.steps, lambda step: (step & getvariable('pack_code_mask'))::usmallint) as codes
+from (
+    select
+        events.global_case_id,
+        list_sort(list(
+            -- All these operators have the same precedence.
+            (
+                (
+                    (epoch_us(events."timestamp")::{{ integer_type }} - getvariable('pack_origin_us'))
+                    // getvariable('pack_unit_us')
+                ) << getvariable('pack_time_shift')
+            )
+            | (events.tie_order::{{ integer_type }} << getvariable('pack_code_bits'))
+            | activities.code::{{ integer_type }}
+        )) as steps
+    from {{ source('input', 'events') }} as events
+    inner join {{ source('input', 'activities') }} as activities on events.activity = activities.activity
+    where {{ condition }}
+    group by events.global_case_id
+) as packed
+{% endmacro %}
+
+
+{# One row with `labels`, all activities in order: codes number them from 0, lists from 1. #}
+{% macro activity_dictionary() %}
+(select list_sort(list(activity)) as labels from {{ source('input', 'activities') }})
+{% endmacro %}
+
+
+{% macro labels_of(codes, labels) %}
+list_transform({{ codes }}, lambda code: {{ labels }}[code::integer + 1])
+{% endmacro %}
+
+
+{# Whether neighbours in a sorted list of times are equal. #}
+{% macro has_equal_neighbours(times) %}
+coalesce(
+    list_bool_or(list_transform(list_zip({{ times }}, {{ times }}[2:]), lambda pair: pair[1] = pair[2])),
+    false
+)
+{% endmacro %}
+
+
+{# How many events repeat the activity just before them. #}
+{% macro count_self_loops(codes) %}
+len(list_filter(list_zip({{ codes }}, {{ codes }}[2:]), lambda pair: pair[1] = pair[2]))
+{% endmacro %}
+
+
+{# Identity of a path: each label behind its length in bytes, so that no two paths share a text. #}
+{% macro variant_hash(activities) %}
+sha256(
+    'casetrail-variant-1'
+    || array_to_string(
+        list_transform({{ activities }}, lambda label: strlen(label) || ':' || label), ''
+    )
+)
+{% endmacro %}
+
+
+{% macro partition_id(home_month, workspace_slug) %}{{ home_month }} || '|' || {{ workspace_slug }}{% endmacro %}

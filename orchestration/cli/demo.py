@@ -1,0 +1,92 @@
+"""``casetrail demo``: a company with two years of lead to cash, from the CSV to the explanation."""
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from orchestration.cli import services
+from orchestration.cli.analysis import configure
+from orchestration.cli.partitions import ensure_workspace_partition
+from orchestration.cli.release import run_sql
+from orchestration.cli.upload import upload
+from orchestration.cli.workspace import acting
+from orchestration.control_plane import jobs, releases, workspaces
+from orchestration.demo.lead_to_cash import write_lead_to_cash
+from orchestration.settings import load_settings
+
+SLUG = "acme-lead-to-cash"
+LAST_ACTIVITY = "Receive payment"
+
+
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Stop the services at the end.")] = False,
+    cases: Annotated[int, typer.Option(help="Cases in the sample.", min=100)] = 20_000,
+) -> None:
+    """Start everything, analyse a sample company's log, and show what came of it."""
+    began = time.monotonic()
+    services.up()
+    try:
+        _make_workspace()
+        with tempfile.TemporaryDirectory(prefix="casetrail-demo-") as folder:
+            log = Path(folder) / "lead_to_cash.csv"
+            truth = write_lead_to_cash(log, cases=cases, cut_at_end=True)
+            typer.echo(f"\nA log of {truth.cases:,} cases with planted causes of delay: {truth.events:,} events.")
+            upload(SLUG, log, wait=True)
+        _show_result()
+        typer.echo(f"\nDone in {time.monotonic() - began:.0f} s.")
+    finally:
+        if once:
+            services.down()
+    if not once:
+        settings = load_settings()
+        typer.echo(f"The Dagster UI is at http://{settings.webserver_host}:{settings.webserver_port}")
+        typer.echo("Stop everything with: .venv/bin/casetrail down")
+
+
+def _make_workspace() -> None:
+    settings = load_settings()
+    with acting(None) as connection:
+        if any(workspace.slug == SLUG for workspace in workspaces.list_workspaces(connection)):
+            return
+        workspaces.create_workspace(connection, "Acme, lead to cash", "EU", "pro", settings.operator, SLUG)
+    ensure_workspace_partition(SLUG)
+    configure(SLUG, end_activity=[LAST_ACTIVITY])
+
+
+def _show_result() -> None:
+    with acting(None) as connection:
+        workspace = workspaces.find_workspace(connection, SLUG)
+        job = jobs.standing_job(connection, workspace.id)
+        assert job.provenance_id is not None, "upload waits for a release"
+        explanations = releases.explanations(connection, workspace.id, job.provenance_id, None)
+    counts = "select count(*) as cases, sum(event_count)::bigint as events, count(*) filter (state = 'open') as open from cases"
+    _show("Counts", counts)
+    _show(
+        "Top variants",
+        """
+        select frequency, round(avg_cycle_time_seconds / 86400, 1) as avg_days, is_happy_path as happy_path,
+               array_to_string(activities, ' > ') as activities
+        from variants order by frequency desc, variant_id limit 3
+        """,
+    )
+    for scope, title in (("bottleneck", "Bottleneck"), ("global", "Why some cases are slow")):
+        summary = next((row["summary"] for row in explanations if row["scope"] == scope), "nothing to tell")
+        typer.echo(f"\n{title}\n  {summary}")
+
+
+def _show(title: str, sql: str) -> None:
+    result = run_sql(SLUG, sql)
+    table = Table(*(name for name, _kind in result.columns), box=None, title=title, title_justify="left")
+    for row in result.rows:
+        table.add_row(*map(_cell, row))
+    typer.echo("")
+    Console().print(table)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -1,0 +1,166 @@
+"""``casetrail query`` and ``casetrail provenance``: reading the current release, and proving it."""
+
+import json
+from dataclasses import asdict
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from orchestration.cli.workspace import ActingUser, AsJson, WorkspaceName, acting
+from orchestration.control_plane import arrivals, jobs, releases, workspaces
+from orchestration.control_plane.database import Connection
+from orchestration.lake.credentials import CredentialBroker
+from orchestration.lake.query import QueryFailed, QueryLimits, QueryResult, StatementRefused, run_query
+from orchestration.lake.views import VIEWS, ViewSource
+from orchestration.settings import load_settings
+from orchestration.stages.replay import Comparison, replay
+
+provenance_app = typer.Typer(help="Look at a release's provenance record, and replay it.", no_args_is_help=True)
+
+Analysis = Annotated[str | None, typer.Option("--analysis", metavar="ID", help="The standing one if not given.")]
+
+
+def query(
+    workspace: WorkspaceName,
+    sql: Annotated[str, typer.Argument(help="One SELECT over events, cases, variants, process_map, quarantine.")],
+    analysis: Analysis = None,
+    acting_user: ActingUser = None,
+    as_json: AsJson = False,
+    rows: Annotated[int, typer.Option(help="The most rows that may come back.")] = 10_000,
+) -> None:
+    """Run one SELECT over the current release of a workspace, in a process of its own."""
+    result = run_sql(workspace, sql, analysis=analysis, acting_user=acting_user, rows=rows)
+    names = [name for name, _kind in result.columns]
+    if as_json:
+        typer.echo(json.dumps([dict(zip(names, row, strict=True)) for row in result.rows], ensure_ascii=False))
+        return
+    table = Table(*names, box=None)
+    for row in result.rows:
+        table.add_row(*("" if value is None else str(value) for value in row))
+    Console().print(table)
+
+
+def run_sql(
+    workspace: str, sql: str, *, analysis: str | None = None, acting_user: str | None = None, rows: int = 10_000
+) -> QueryResult:
+    """Run one SELECT over the current release; what goes wrong is told in one line.
+
+    Raises:
+        typer.Exit: with 2 for a statement that is refused, with 1 for anything else.
+    """
+    with acting(acting_user) as connection:
+        found = workspaces.find_workspace(connection, workspace)
+        sources = _view_sources(connection, found, analysis)
+    settings = load_settings()
+    credentials = CredentialBroker(settings).for_workspace(found.id, found.region, read_only=True)
+    limits = QueryLimits(memory=settings.query_memory, seconds=settings.query_seconds, rows=rows)
+    bucket = f"s3://{credentials.bucket}/"
+    views = {
+        name: ViewSource([bucket + key for key in keys], {bucket + key: origin for key, origin in keys.items() if origin})
+        for name, keys in sources.items()
+    }
+    try:
+        return run_query(credentials, views, sql, limits)
+    except StatementRefused as error:
+        _fail(str(error), 2)
+    except QueryFailed as error:
+        _fail(str(error), 1)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    typer.echo(f"Error: {message}", err=True)
+    raise typer.Exit(code)
+
+
+Keys = dict[str, Any]
+
+
+def _view_sources(connection: Connection, workspace: workspaces.Workspace, analysis: str | None) -> dict[str, Keys]:
+    """View -> the released object keys behind it; quarantine has the arrival of each."""
+    provenance_id = _current_release(connection, workspace, analysis)
+    sources: dict[str, Keys] = {name: {} for name in VIEWS}
+    for file in releases.release_files(connection, workspace.id, provenance_id):
+        if file.dataset in sources:
+            sources[file.dataset][file.object_key] = None
+    names = {a.id: a.file_name for a in arrivals.list_arrivals(connection, workspace.id, "landed")}
+    for rejected in arrivals.list_landed_files(connection, workspace.id, "quarantine"):
+        sources["quarantine"][rejected.object_key] = (rejected.arrival_id, names[rejected.arrival_id])
+    return sources
+
+
+def _current_release(connection: Connection, workspace: workspaces.Workspace, analysis: str | None) -> str:
+    job = (
+        jobs.get_job(connection, workspace.id, analysis)
+        if analysis
+        else jobs.standing_job(connection, workspace.id)
+    )
+    if job.provenance_id is None:
+        _fail(f"{workspace.slug} has no release yet: upload a log (casetrail upload {workspace.slug} FILE --wait)", 1)
+    return job.provenance_id
+
+
+@provenance_app.command()
+def show(
+    workspace: WorkspaceName,
+    analysis: Analysis = None,
+    release: Annotated[str | None, typer.Option(metavar="ID", help="An older release's provenance id.")] = None,
+    acting_user: ActingUser = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the provenance record of the current release: steps, inputs, outputs, versions."""
+    with acting(acting_user) as connection:
+        found = workspaces.find_workspace(connection, workspace)
+        provenance_id = release or _current_release(connection, found, analysis)
+        try:
+            record = releases.provenance(connection, found.id, provenance_id)
+        except LookupError as error:
+            _fail(str(error), 1)
+    if as_json:
+        typer.echo(json.dumps(record, default=str, indent=2, ensure_ascii=False))
+        return
+    typer.echo(f"release {record['id']}, made {record['created_at']:%Y-%m-%d %H:%M} UTC, as of {record['as_of']:%Y-%m-%d}")
+    typer.echo(f"content {record['content_sha256']}")
+    table = Table("step", "name", "months", "rows", "seconds", "code", box=None)
+    for step in record["etl_steps"]:
+        rows = sum(output["rows"] for output in step["outputs"])
+        code = ", ".join(version[:12] for version in step.get("code_versions", ()))
+        months = len({output["month"] for output in step["outputs"]})
+        table.add_row(str(step["step"]), step["name"], str(months), f"{rows:,}", str(step.get("seconds", "")), code)
+    Console().print(table)
+    failed = [a for a in record["audits"] if not a["passed"]]
+    typer.echo(f"{len(record['audits'])} audits, {len(failed)} failed")
+
+
+@provenance_app.command()
+def verify(
+    workspace: WorkspaceName,
+    acting_user: ActingUser = None,
+    as_json: AsJson = False,
+    threads: Annotated[int, typer.Option(help="DuckDB threads of the replay; the result does not depend on it.")] = 2,
+) -> None:
+    """Replay the current release from raw and compare every content hash. Exit code 1 if one differs."""
+    with acting(acting_user) as connection:  # only who may read the workspace may have it replayed
+        found = workspaces.find_workspace(connection, workspace)
+        _current_release(connection, found, None)
+    progress = None if as_json else lambda line: typer.echo(line, err=True)
+    compared = replay(load_settings(), found.slug, threads=threads, progress=progress)
+    differing = [c for c in compared if not c.agrees]
+    if as_json:
+        typer.echo(json.dumps({"agrees": not differing, "files": [asdict(c) for c in compared]}, indent=2))
+    else:
+        _print_comparison(compared)
+    raise typer.Exit(1 if differing else 0)
+
+
+def _print_comparison(compared: list[Comparison]) -> None:
+    table = Table("dataset", "files", "agree", "differ", box=None)
+    for dataset in dict.fromkeys(c.dataset for c in compared):
+        mine = [c for c in compared if c.dataset == dataset]
+        agree = sum(c.agrees for c in mine)
+        table.add_row(dataset, str(len(mine)), str(agree), str(len(mine) - agree))
+    Console().print(table)
+    for c in compared:
+        if not c.agrees:
+            typer.echo(f"differs: {c.dataset} {c.month}: released {c.released}, replayed {c.replayed}")

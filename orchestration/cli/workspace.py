@@ -1,0 +1,164 @@
+"""``casetrail workspace`` and ``casetrail member``: tenants and their members, as far as the user may."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from orchestration.control_plane import arrivals, connectors, jobs, members, workspaces
+from orchestration.control_plane.database import Connection, as_user
+from orchestration.control_plane.errors import ControlPlaneError, InvalidInput
+from orchestration.control_plane.members import MemberRole
+from orchestration.control_plane.workspaces import Plan, Region
+from orchestration.settings import ServicesNotRunning, SettingsError, load_settings
+
+workspace_app = typer.Typer(help="Make and look at workspaces.", no_args_is_help=True)
+member_app = typer.Typer(help="Say who belongs to a workspace.", no_args_is_help=True)
+
+ActingUser = Annotated[
+    str | None, typer.Option("--as", metavar="EMAIL", help="Act as this user; the operator if not given.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+WorkspaceName = Annotated[str, typer.Argument(metavar="WORKSPACE", help="Its slug or id.")]
+
+
+@workspace_app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="What people call it.")],
+    owner: Annotated[str, typer.Option(metavar="EMAIL", help="Its first admin, made if unknown.")],
+    region: Annotated[Region, typer.Option(help="Where its data is kept, for good.")] = "EU",
+    plan: Annotated[Plan, typer.Option(help="What it pays for.")] = "free",
+    slug: Annotated[
+        str | None, typer.Option(help="Its name in commands; made from NAME if not given.")
+    ] = None,
+    acting_user: ActingUser = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a workspace with its owner and its standing analysis."""
+    # Only this command needs Dagster, which takes long to import.
+    from orchestration.cli.partitions import ensure_workspace_partition
+
+    with acting(acting_user) as connection:
+        made = workspaces.create_workspace(connection, name, region, plan, owner, slug)
+    ensure_workspace_partition(made.slug)
+    if as_json:
+        _print_json(asdict(made))
+    else:
+        typer.echo(f"Made workspace {made.slug} ({made.region}, {made.plan}).")
+
+
+@workspace_app.command("list")
+def list_workspaces(acting_user: ActingUser = None, as_json: AsJson = False) -> None:
+    """List the workspaces that you can see."""
+    with acting(acting_user) as connection:
+        found = [asdict(workspace) for workspace in workspaces.list_workspaces(connection)]
+    _print_rows(found, ("slug", "name", "region", "plan", "created_at"), as_json)
+
+
+@workspace_app.command()
+def show(workspace: WorkspaceName, acting_user: ActingUser = None, as_json: AsJson = False) -> None:
+    """Show a workspace: its members, its connectors, what arrived and how its analysis is."""
+    with acting(acting_user) as connection:
+        found = workspaces.find_workspace(connection, workspace)
+        description = {
+            **asdict(found),
+            "members": [asdict(member) for member in members.list_members(connection, found.id)],
+            "connectors": [asdict(row) for row in connectors.list_connectors(connection, found.id)],
+            "arrivals_landed": len(arrivals.list_arrivals(connection, found.id, "landed")),
+            "standing_analysis": asdict(jobs.standing_job(connection, found.id)),
+        }
+    if as_json:
+        _print_json(description)
+    else:
+        _print_description(description)
+
+
+@member_app.command()
+def add(
+    workspace: WorkspaceName,
+    email: Annotated[
+        str, typer.Argument(metavar="EMAIL", help="Made if unknown and you are a platform admin.")
+    ],
+    role: Annotated[MemberRole, typer.Option(help="What the member may do.")],
+    acting_user: ActingUser = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add a member, or change a member's role."""
+    with acting(acting_user) as connection:
+        found = workspaces.find_workspace(connection, workspace)
+        members.set_member(connection, found.id, email, role)
+    if as_json:
+        _print_json({"workspace": found.slug, "email": email, "role": role})
+    else:
+        typer.echo(f"{email} is {role} of {found.slug}.")
+
+
+@member_app.command("list")
+def list_members(workspace: WorkspaceName, acting_user: ActingUser = None, as_json: AsJson = False) -> None:
+    """List the members of a workspace."""
+    with acting(acting_user) as connection:
+        found = workspaces.find_workspace(connection, workspace)
+        rows = [asdict(member) for member in members.list_members(connection, found.id)]
+    _print_rows(rows, ("email", "name", "role"), as_json)
+
+
+@contextmanager
+def acting(email: str | None) -> Iterator[Connection]:
+    """A transaction as this user (None: the operator); what goes wrong is told in one line.
+
+    Raises:
+        typer.Exit: with 2 for unusable input, with 1 for what is refused, unknown or out of reach.
+    """
+    try:
+        settings = load_settings()
+        with as_user(settings.app_dsn, email or settings.operator) as connection:
+            yield connection
+    except (ControlPlaneError, ServicesNotRunning, SettingsError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(2 if isinstance(error, InvalidInput) else 1) from None
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, default=str, indent=2, ensure_ascii=False))
+
+
+def _print_rows(rows: Sequence[Mapping[str, Any]], shown: Sequence[str], as_json: bool) -> None:
+    if as_json:
+        _print_json(rows)
+        return
+    table = Table(*(name.replace("_", " ") for name in shown), box=None)
+    for row in rows:
+        table.add_row(*(_cell(row[name]) for name in shown))
+    _console().print(table)
+
+
+def _print_description(workspace: Mapping[str, Any]) -> None:
+    job = workspace["standing_analysis"]
+    table = Table(box=None, show_header=False)
+    table.add_row("workspace", f"{workspace['slug']} ({workspace['name']})")
+    table.add_row("id", _cell(workspace["id"]))
+    table.add_row("region, plan", f"{workspace['region']}, {workspace['plan']}")
+    table.add_row("members", ", ".join(f"{m['email']} ({m['role']})" for m in workspace["members"]))
+    table.add_row(
+        "connectors", ", ".join(f"{c['type']} {c['name']}" for c in workspace["connectors"]) or "none"
+    )
+    table.add_row("arrivals", str(workspace["arrivals_landed"]))
+    table.add_row("analysis", f"{job['id']}, {job['status']}")
+    table.add_row("release", _cell(job["provenance_id"] or "none yet"))
+    if job["error_message"]:
+        table.add_row("error", job["error_message"])
+    _console().print(table)
+
+
+def _console() -> Console:
+    # Names are people's text: brackets in them are no markup.
+    return Console(markup=False, highlight=False)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:%Y-%m-%d %H:%M}" if hasattr(value, "strftime") else str(value)

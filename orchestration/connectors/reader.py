@@ -1,0 +1,60 @@
+"""Staging a file of any format: the one place that knows all readers."""
+
+from pathlib import Path
+
+import duckdb
+
+from orchestration.connectors.archive import Limits, Progress
+from orchestration.connectors.csv_reader import stage_csv
+from orchestration.connectors.detect import detect
+from orchestration.connectors.mapping import Hints
+from orchestration.connectors.parquet_reader import stage_parquet
+from orchestration.connectors.staging import Staged
+from orchestration.connectors.xes_reader import stage_xes
+
+
+def stage(
+    path: Path,
+    scratch: Path,
+    session: duckdb.DuckDBPyConnection,
+    hints: Hints,
+    *,
+    limits: Limits,
+    progress: Progress | None = None,
+    max_records: int | None = None,
+) -> Staged:
+    """Read a foreign file into ``scratch``, all of it or its first ``max_records`` records.
+
+    Raises:
+        UnreadableFile: The file cannot be read without losing something.
+        InvalidMapping: The hints do not fit the file.
+    """
+    hints.check_options()
+    staged = _staged(path, scratch, session, hints, limits, progress, max_records)
+    hints.check_columns(staged.names)
+    return staged
+
+
+def _staged(
+    path: Path,
+    scratch: Path,
+    session: duckdb.DuckDBPyConnection,
+    hints: Hints,
+    limits: Limits,
+    progress: Progress | None,
+    max_records: int | None,
+) -> Staged:
+    kind = detect(path, limits)
+    if kind == "csv":
+        return stage_csv(
+            path,
+            scratch,
+            encoding=hints.encoding,
+            delimiter=hints.delimiter,
+            limits=limits,
+            progress=progress,
+            max_records=max_records,
+        )
+    if kind == "xes":
+        return stage_xes(path, scratch, limits=limits, progress=progress, max_records=max_records)
+    return stage_parquet(path, scratch, session, limits=limits, progress=progress, max_records=max_records)

@@ -1,0 +1,72 @@
+"""Every number that an explanation depends on, in one place; provenance records them with the release.
+
+What does not belong here: settings that cannot change a result, such as the number of threads.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+EXPLAIN_VERSION = "explain-1"
+"""Names the features and the algorithm; raise it when the same input would give another result."""
+
+
+@dataclass(frozen=True)
+class ExplainConfig:
+    """Thresholds of the explanations. Durations are in seconds, shares are fractions of one."""
+
+    seed: int = 20_240_101
+    # The record of month M explains the cases that started in M and in the months before it.
+    window_months: int = 12
+
+    # The sample is taken by a hash of the case id, so it does not depend on order or threads.
+    most_sample_cases: int = 30_000
+    most_test_cases: int = 4_000
+    least_train_cases: int = 200
+    least_test_cases: int = 100
+    # Training cases ended before this quantile of the start times; test cases started after it.
+    split_quantile: float = 2 / 3
+
+    # A value is told apart from "(other)" if it has this share of the cases, and at least so many.
+    value_share: float = 0.005
+    value_cases: int = 20
+    most_values: int = 50
+    most_attributes: int = 100
+    most_activities: int = 60
+    # An attribute that is no `case:` one counts as the case's if so few cases change it on the way.
+    changing_share: float = 0.01
+    constancy_cases_per_month: int = 50
+    # A number that orders the cases as the cycle time does was written after the outcome; one that orders
+    # them as their start does is the calendar.
+    leak_rank_correlation: float = 0.95
+    twin_correlation: float = 0.98
+
+    trees: int = 200
+    patience: int = 20
+    learning_rate: float = 0.1
+    leaves: int = 15
+    bins: int = 63
+
+    # The gate: below this the model is refused, not explained.
+    least_r2: float = 0.02
+    # A feature is real if shuffling it raises the holdout's error by this share, and so many standard errors.
+    least_gain_share: float = 0.005
+    least_gain_errors: float = 3.0
+    most_causes: int = 12
+    most_values_shown: int = 5
+    # A value is shown if it alone makes this share of what its feature contributes.
+    least_value_weight: float = 0.1
+
+    bottlenecks: int = 5
+    least_transition_cases: int = 50
+    shrinkage_cases: float = 20.0
+    # A factor must add this share of the variance, and so many standard errors of what chance would add.
+    least_adjusted_gain: float = 0.005
+    least_factor_errors: float = 4.0
+    most_factors: int = 3
+
+    slowest_cases: int = 10
+    segments_shown: int = 6
+
+
+EXPLAIN_CONFIG: dict[str, Any] = {"version": EXPLAIN_VERSION, **asdict(ExplainConfig())}
+"""The default configuration as JSON, for the provenance record's `explainability_config`."""

@@ -1,0 +1,107 @@
+"""What each feature contributes to the cycle time of each completed case of a month.
+
+What belongs here: applying a window's model to cases, in batches of bounded size.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from orchestration.mining.explain.causes import OTHER_FEATURES, Cause, group_columns
+from orchestration.mining.explain.features import Floats
+from orchestration.mining.explain.model import CycleTimeModel
+from orchestration.mining.explain.window import CaseSet, month_cases
+
+BATCH_CASES = 20_000
+"""How many cases are in memory at a time; the result does not depend on it."""
+
+CONTRIBUTIONS_SCHEMA = pa.schema(
+    [
+        pa.field("global_case_id", pa.uuid()),
+        pa.field("base_seconds", pa.float64()),
+        pa.field("prediction_seconds", pa.float64()),
+        pa.field("residual_seconds", pa.float64()),
+        pa.field("features", pa.list_(pa.string())),
+        pa.field("contributions_seconds", pa.list_(pa.float64())),
+    ]
+)
+"""base + the sum of contributions = prediction, and prediction + residual = the case's cycle time.
+
+`features` names the entries of `contributions_seconds`: the window's causes in their order, then all others.
+"""
+
+
+def contributions_of_month(
+    conn: duckdb.DuckDBPyConnection,
+    month: str,
+    keys: list[str],
+    model: CycleTimeModel,
+    causes: Sequence[Cause],
+) -> pa.Table:
+    """The contributions for a month's completed cases, in order of their ids.
+
+    Args:
+        conn: Holds the working tables.
+        month: The cases' home month.
+        keys: The attributes of the model's window.
+        model: The window's model.
+        causes: Its causes; each gets an entry of its own.
+    """
+    named = [group_columns(model, cause.group) for cause in causes]
+    others = sorted(set(range(len(model.space.features))).difference(*named))
+    names = [*(cause.group for cause in causes), OTHER_FEATURES]
+    batches = [
+        _batch(conn, cases, model, [*named, others], names)
+        for cases in _case_batches(conn, month, keys, BATCH_CASES)
+    ]
+    return pa.Table.from_batches(batches, CONTRIBUTIONS_SCHEMA)
+
+
+def _case_batches(
+    conn: duckdb.DuckDBPyConnection, month: str, keys: list[str], most: int
+) -> Iterator[CaseSet]:
+    after = -1
+    while len(cases := month_cases(conn, month, keys, after, most)):
+        yield cases
+        after = int(cases.case_no[-1])
+
+
+def _batch(
+    conn: duckdb.DuckDBPyConnection,
+    cases: CaseSet,
+    model: CycleTimeModel,
+    groups: list[list[int]],
+    names: list[str],
+) -> pa.RecordBatch:
+    parts = model.contributions_seconds(model.space.model_matrix(model.space.matrix(cases)))
+    base = parts[:, -1]
+    grouped: Floats = np.stack([parts[:, columns].sum(axis=1) for columns in groups], axis=1)
+    prediction = base + grouped.sum(axis=1)
+    ends = pa.array(np.arange(len(cases) + 1, dtype=np.int32) * len(names))
+    repeated = pa.array(names).take(pa.array(np.tile(np.arange(len(names)), len(cases))))
+    return pa.record_batch(
+        [
+            _case_ids(conn, cases),
+            pa.array(base),
+            pa.array(prediction),
+            pa.array(cases.cycle_us / 1e6 - prediction),
+            pa.ListArray.from_arrays(ends, repeated),
+            pa.ListArray.from_arrays(ends, pa.array(grouped.ravel())),
+        ],
+        schema=CONTRIBUTIONS_SCHEMA,
+    )
+
+
+def _case_ids(conn: duckdb.DuckDBPyConnection, cases: CaseSet) -> pa.Array:
+    table = conn.execute(
+        """
+        select unhex(replace(global_case_id::varchar, '-', '')) as id
+        from explain_case
+        where case_no between $first and $last
+        order by case_no
+        """,
+        {"first": int(cases.case_no[0]), "last": int(cases.case_no[-1])},
+    ).to_arrow_table()
+    return pa.ExtensionArray.from_storage(pa.uuid(), table["id"].combine_chunks().cast(pa.binary(16)))

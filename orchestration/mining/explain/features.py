@@ -1,0 +1,151 @@
+"""Features of a case: what was known at its start, and how it then behaved.
+
+What belongs here: the columns, and coding any cases by them. What does not: deciding which columns a window
+has (`feature_choice`), and anything made of the outcome. There are no event counts, gap lengths, end times
+or months here: each of them predicts a cycle time and explains nothing.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from orchestration.mining.explain.window import PERFORMER_COLUMNS, CaseSet, Ints
+
+Floats = npt.NDArray[np.float64]
+Kind = Literal["number", "category", "flag"]
+Source = Literal["attribute", "clock", "occurs", "repeats", "resource", "role", "org_unit"]
+
+OTHER = "(other)"
+MISSING = "(missing)"
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_HOUR_US = 3_600_000_000
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One column.
+
+    `group` is what is explained and ranked together, such as `attribute:region`, `activity:Fix quote` or
+    `performer:Approve quote`. A category's column holds positions in `values`, a flag's 0 or 1, and NaN is a
+    missing value. To the model, a case without an activity gets the activity's most frequent performer
+    (`filler`), since whether the activity happened is a feature of its own. `codes` are the activity's code
+    and the kept performers', `cuts` a number's quartiles, `twins` the columns that say the same.
+    """
+
+    group: str
+    name: str
+    source: Source
+    kind: Kind
+    values: tuple[str, ...] = ()
+    codes: tuple[int, ...] = ()
+    filler: float = np.nan
+    cuts: tuple[float, ...] = ()
+    twins: tuple[str, ...] = ()
+
+    @property
+    def role(self) -> str:
+        """Whether the value was known when the case started."""
+        return "known_at_start" if self.source in ("attribute", "clock") else "behaviour"
+
+
+@dataclass(frozen=True)
+class FeatureSpace:
+    """The columns of a window, and why other candidates are none of them."""
+
+    features: tuple[Feature, ...]
+    refused: tuple[tuple[str, str], ...]
+
+    def matrix(self, cases: CaseSet) -> Floats:
+        """Code cases as an array of shape (cases, features), with NaN where a value is missing."""
+        columns = np.full((len(cases), len(self.features)), np.nan)
+        for index, feature in enumerate(self.features):
+            columns[:, index] = _column(feature, cases)
+        return columns
+
+    def model_matrix(self, matrix: Floats) -> Floats:
+        """The matrix with each performer's gaps filled, as the model sees it."""
+        fillers = np.array([feature.filler for feature in self.features])
+        return np.where(np.isnan(matrix), fillers, matrix)
+
+
+def binned(feature: Feature, column: Floats) -> tuple[Ints, tuple[str, ...]]:
+    """The column as small codes with a label each; numbers by quartile of the sample, -1 where missing."""
+    if feature.kind != "number":
+        return np.where(np.isnan(column), -1, column).astype(np.int64), feature.values
+    codes = np.searchsorted(np.array(feature.cuts), column, side="left")
+    return np.where(np.isnan(column), -1, codes), _interval_labels(feature.cuts)
+
+
+def _interval_labels(cuts: tuple[float, ...]) -> tuple[str, ...]:
+    if not cuts:
+        return ("any",)
+    words = [f"{cut:,.6g}" for cut in cuts]
+    between = [f"over {low}, up to {high}" for low, high in pairwise(words)]
+    return (f"up to {words[0]}", *between, f"over {words[-1]}")
+
+
+def describe(feature: Feature) -> str:
+    """The column in words."""
+    if feature.kind == "flag":
+        return f"{feature.name} {feature.values[1]}"
+    if feature.source in PERFORMER_COLUMNS:
+        return f"{feature.source.replace('_', ' ')} of {feature.name}"
+    return feature.name
+
+
+def _column(feature: Feature, cases: CaseSet) -> Floats:
+    if feature.source == "clock":
+        hours = cases.start_us // _HOUR_US
+        # 1970-01-01 was a Thursday, which is day 3 when Monday is day 0.
+        return (hours % 24 if feature.kind == "number" else (hours // 24 + 3) % 7).astype(np.float64)
+    if feature.source == "attribute":
+        return _code_attribute(feature, cases.attributes[feature.name])
+    rows = cases.visit_activity == feature.codes[0]
+    if feature.kind == "flag":
+        column = np.zeros(len(cases))
+        least = 1 if feature.source == "occurs" else 2
+        column[cases.visit_case[rows]] = cases.visit_count[rows] >= least
+        return column
+    column = np.full(len(cases), np.nan)
+    column[cases.visit_case[rows]] = code_performers(feature, cases.visit_performer[feature.source][rows])
+    return column
+
+
+def _code_attribute(feature: Feature, encoded: pa.DictionaryArray) -> Floats:
+    words: list[str] = encoded.dictionary.to_pylist()
+    if feature.kind == "number":
+        return attribute_column(np.array([number_of(word) for word in words]), encoded)
+    position = {value: float(index) for index, value in enumerate(feature.values)}
+    rest = position.get(OTHER, np.nan)
+    return attribute_column(np.array([position.get(word, rest) for word in words]), encoded)
+
+
+def code_performers(feature: Feature, performers: Ints) -> Floats:
+    """Positions in the feature's values for performer codes; NaN where there is no performer."""
+    known = np.array(feature.codes[1:], dtype=np.int64)
+    at = np.minimum(np.searchsorted(known, performers), len(known) - 1)
+    rest = float(len(known)) if len(feature.values) > len(known) else np.nan
+    return np.where(performers < 0, np.nan, np.where(known[at] == performers, at, rest))
+
+
+def number_of(word: str) -> float:
+    """The word as a finite number, else NaN."""
+    try:
+        number = float(word)
+    except ValueError:
+        return np.nan
+    return number if np.isfinite(number) else np.nan
+
+
+def word_indices(encoded: pa.DictionaryArray) -> Ints:
+    """The index of each case's word, -1 where the attribute is missing."""
+    return np.asarray(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
+def attribute_column(per_word: Floats, encoded: pa.DictionaryArray) -> Floats:
+    """A number per case from a number per word; NaN where the attribute is missing."""
+    return np.append(per_word, np.nan)[word_indices(encoded)]

@@ -1,0 +1,18 @@
+"""Names and version of `cases.feature_vector`.
+
+The numbers themselves are worked out in `dbt_project/models/marts/cases.sql`. Features for explanations,
+which need attributes and resources, are not here.
+"""
+
+FEATURE_VERSION = 1
+"""Rises when a feature is added, dropped, moved or defined anew."""
+
+FEATURE_NAMES = (
+    "event_count",
+    "distinct_activities",
+    "rework_events",
+    "self_loops",
+    "start_hour",
+    "start_weekday",
+)
+"""In the order of the vector. `start_hour` is 0-23 UTC, `start_weekday` 1 (Monday) to 7."""
