@@ -1,5 +1,6 @@
 """``staged_files``: the newest file of each (analysis, dataset, month), visible to no reader until it is released."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -87,3 +88,14 @@ def all_staged_files(
             """,
             (workspace_id, analysis_id, datasets and list(datasets), datasets and list(datasets)),
         ).fetchall()
+
+
+def count_by_dataset(connection: psycopg.Connection[Any], workspace_id: str, analysis_id: str) -> Counter[str]:
+    """How many months of each dataset are staged."""
+    rows = connection.execute(
+        """
+        select dataset, count(*) as files from staged_files where workspace_id = %s and analysis_id = %s group by dataset
+        """,
+        (workspace_id, analysis_id),
+    ).fetchall()
+    return Counter({row["dataset"]: row["files"] for row in rows})

@@ -1,0 +1,59 @@
+"""Cases, variants and process map: the dbt marts as assets."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, dbt_assets
+
+from orchestration.assets.raw import Results
+from orchestration.assets.reporting import check_results, report_months
+from orchestration.control_plane.database import workspace_lock
+from orchestration.mining.dbt_build import manifest_path
+from orchestration.partitions import cases_need_later_events, months_by_workspace, workspace_months
+from orchestration.resources import Workspaces
+from orchestration.stages.process import PROCESS_DATASETS, stage_process
+from orchestration.stages.staleness import PROCESS_VERSION
+
+
+class CaseModels(DagsterDbtTranslator):
+    """Draws the marts as assets of the data's path; the staging models in between are not assets."""
+
+    def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: Any) -> dg.AssetSpec:
+        """A mart under its own name, below what it is made from."""
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        name = spec.key.path[-1]
+        if name not in PROCESS_DATASETS:
+            return spec
+        upstream = dg.AssetDep("events", partition_mapping=cases_need_later_events)
+        return spec.replace_attributes(
+            deps=[upstream] if name == "cases" else [dg.AssetDep("cases")],
+            code_version=PROCESS_VERSION,
+            group_name="analysis",
+            kinds={"dbt", "duckdb"},
+        )
+
+
+@dbt_assets(
+    manifest=manifest_path(),
+    select=" ".join(PROCESS_DATASETS),
+    partitions_def=workspace_months,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    dagster_dbt_translator=CaseModels(),
+    name="process_models",
+)
+def process_models(context: dg.AssetExecutionContext, workspaces: Workspaces) -> Results:
+    """Cases, variants and process map of home months. dbt runs in this process, with its tests, per batch of months."""
+    outcomes = []
+    for slug, months in months_by_workspace(context.partition_keys).items():
+        with workspaces.open(slug, context.run_id, context.log.info) as opened:
+            with workspace_lock(workspaces.settings().system_dsn, opened.workspace.id):
+                made = stage_process(opened.bench, months)
+        for dataset in PROCESS_DATASETS:
+            report_months(context, slug, [o for o in made if o.dataset == dataset], dataset)
+        outcomes += made
+    for spec in context.selected_asset_check_keys:
+        mine = [o for o in outcomes if o.dataset == spec.asset_key.path[-1]]
+        yield from check_results(mine, spec.asset_key.path[-1], [spec.name])
+    for dataset in PROCESS_DATASETS:
+        yield dg.MaterializeResult(asset_key=dataset)

@@ -1,0 +1,36 @@
+"""The raw asset of uploads: the landed files of each month, proved to be there."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from orchestration.assets.reporting import check_results, report_months
+from orchestration.checks.audits import AUDITS, check_specs
+from orchestration.partitions import months_by_workspace, workspace_months
+from orchestration.resources import Workspaces
+from orchestration.stages.raw import check_raw
+
+Results = Iterator[dg.MaterializeResult | dg.AssetCheckResult]  # type: ignore[type-arg]
+
+
+@dg.asset(
+    partitions_def=workspace_months,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    check_specs=check_specs("raw_csv_upload"),
+    group_name="arrival",
+    kinds={"s3", "parquet"},
+)
+def raw_csv_upload(context: dg.AssetExecutionContext, workspaces: Workspaces) -> Results:
+    """Uploaded records as they arrived, by the month of the record's own time.
+
+    Landing writes the files once, at `s3://{bucket}/{workspace_id}/raw/csv_upload/{yyyy-mm}/`; they are never changed.
+    Materialising compares the ledger with S3.
+    """
+    outcomes = []
+    for slug, months in months_by_workspace(context.partition_keys).items():
+        with workspaces.open(slug, context.run_id) as opened:
+            made = check_raw(opened.bench, months, opened.store)
+        report_months(context, slug, made, "raw_csv_upload")
+        outcomes += made
+    yield from check_results(outcomes, "raw_csv_upload", AUDITS["raw_csv_upload"])
+    yield dg.MaterializeResult(asset_key="raw_csv_upload")

@@ -1,0 +1,1 @@
+"""What starts runs. Each file is a pure planner or a thin Dagster shell over one."""

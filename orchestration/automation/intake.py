@@ -1,0 +1,47 @@
+"""Intake of dropped files: which workspaces have some, and the job that takes them in."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from orchestration.settings import load_installation, load_settings
+from orchestration.stages.inbox import new_objects, take_in_dropped
+from orchestration.stages.workbench import digest
+
+WORKSPACE_TAG = "casetrail/workspace"
+
+
+def inbox_requests(slugs: set[str]) -> Iterator[dg.RunRequest]:
+    """One intake run for each workspace with new files in an inbox; the run key names exactly those files."""
+    settings = load_settings()
+    for slug in sorted(slugs):
+        if found := new_objects(settings, slug):
+            yield dg.RunRequest(
+                job_name="intake_job",
+                run_key=f"{slug}/intake/{digest(sorted(found))[:16]}",
+                tags={WORKSPACE_TAG: slug},
+            )
+
+
+@dg.op(out=dg.Out(dg.Nothing))
+def take_in_dropped_files(context: dg.OpExecutionContext) -> None:
+    """Take in what lies in the inboxes of the run's workspace (its `casetrail/workspace` tag)."""
+    slug = context.run.tags[WORKSPACE_TAG]
+    failed = []
+    for dropped in take_in_dropped(load_settings(), slug):
+        context.log.info(f"{dropped.object_key}: {dropped.status}. {dropped.message}")
+        if dropped.status == "failed":
+            failed.append(dropped)
+    if failed:
+        named = "; ".join(f"{dropped.object_key}: {dropped.message}" for dropped in failed)
+        raise dg.Failure(f"{len(failed)} dropped file(s) could not be read, the others landed. {named}", allow_retries=False)
+
+
+@dg.job(
+    executor_def=dg.in_process_executor,
+    tags={"dagster/max_runtime": str(load_installation().max_run_seconds)},
+    description="Takes in files that were dropped into a workspace's inbox.",
+)
+def intake_job() -> None:
+    """One op: there is nothing to run in parallel in one workspace."""
+    take_in_dropped_files()

@@ -1,0 +1,60 @@
+"""The standing job's status follows its runs: set from inside a run, and here for runs that died or had nothing to release."""
+
+from collections.abc import Iterable
+
+import dagster as dg
+
+from orchestration.automation.intake import WORKSPACE_TAG
+from orchestration.control_plane import database, jobs, workspaces
+from orchestration.settings import load_settings
+
+
+def settle(slugs: Iterable[str]) -> None:
+    """Workspaces with nothing stale and no run under way: a job still called running has reached what it was to do."""
+    dsn = load_settings().system_dsn
+    with database.as_system(dsn, None) as connection:
+        idle = set(slugs)
+        by_id = {w.id: w for w in workspaces.list_workspaces(connection) if w.slug in idle}
+        running = [j for j in jobs.list_jobs(connection, status="running") if j.workspace_id in by_id]
+    for job in running:
+        if job.kind == "standing" and job.provenance_id is not None:
+            with database.as_system(dsn, job.workspace_id) as connection:
+                jobs.succeed(connection, job.workspace_id, job.id, job.attempt)
+
+
+def note_failure(slug: str, message: str) -> None:
+    """The standing job of a workspace failed with this message, unless a newer attempt has already ended it."""
+    dsn = load_settings().system_dsn
+    with database.as_system(dsn, None) as connection:
+        workspace = workspaces.find_workspace(connection, slug)
+    with database.as_system(dsn, workspace.id) as connection:
+        job = jobs.standing_job(connection, workspace.id)
+        if job.status == "running":
+            jobs.fail(connection, workspace.id, job.id, job.attempt, message)
+
+
+@dg.run_failure_sensor(
+    name="failed_runs", default_status=dg.DefaultSensorStatus.RUNNING, minimum_interval_seconds=5
+)
+def failed_runs(context: dg.RunFailureSensorContext) -> None:
+    """A failed or crashed run makes its workspace's standing job failed."""
+    slug = context.dagster_run.tags.get(WORKSPACE_TAG)
+    if slug is not None:
+        cause = context.failure_event.message or "the run ended without a message"
+        note_failure(slug, f"{cause} (run {context.dagster_run.run_id})"[:2000])
+
+
+@dg.run_status_sensor(
+    name="canceled_runs",
+    run_status=dg.DagsterRunStatus.CANCELED,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=5,
+)
+def canceled_runs(context: dg.RunStatusSensorContext) -> None:
+    """A cancelled run makes its workspace's standing job failed, and says so."""
+    slug = context.dagster_run.tags.get(WORKSPACE_TAG)
+    if slug is not None:
+        note_failure(slug, f"The run {context.dagster_run.run_id} was cancelled.")
+
+
+SENSORS = [failed_runs, canceled_runs]

@@ -1,0 +1,59 @@
+"""Which run a workspace needs next: a pure function over its ledgers, tested without Dagster."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from orchestration.stages.release import WorkingTreeState, stale_months
+from orchestration.stages.staleness import EXPLANATION_WINDOW_MONTHS, add_months
+from orchestration.stages.tree import WHOLE_ANALYSIS
+from orchestration.stages.workbench import digest
+
+RunKind = Literal["refresh", "arrival", "cases"]
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """A ranged run: the months ``first`` to ``last`` of one workspace. ``subject`` names what it would change."""
+
+    kind: RunKind
+    first: str
+    last: str
+    subject: str
+
+
+def plan_run(state: WorkingTreeState, released_content: str | None) -> RunPlan | None:
+    """The next run, or None when the current release is what the ledgers say.
+
+    The first refresh of a workspace is one run: every home month is an event month. Later an arrival run finds out
+    which home months its events touch, and the next tick plans the case run over those.
+    """
+    if not state.raw_parts and not state.files:
+        return None
+    stale = stale_months(state)
+    cases = state.dataset("cases")
+    if events := stale.get("events"):
+        return _plan("arrival" if cases else "refresh", events, stale)
+    touched = set(stale.get("cases", ())) | set(stale.get("explainability", ())) - {WHOLE_ANALYSIS}
+    for month in stale.get("cases", ()):
+        reach = add_months(month, EXPLANATION_WINDOW_MONTHS - 1)
+        touched |= {home for home in state.dataset("case_index") if month <= home <= reach}
+    if touched:
+        return _plan("cases", touched, stale)
+    if stale or state.content_sha256() != released_content:
+        return _plan("cases", [max(cases)], {"release": [state.content_sha256()]})
+    return None
+
+
+def plan_catch_up(state: WorkingTreeState, released_content: str | None) -> RunPlan | None:
+    """One run over all months of a workspace that needs any: what is unchanged is carried over, so it costs little."""
+    needed = plan_run(state, released_content)
+    if needed is None:
+        return None
+    months = {part.month for part in state.raw_parts} | {f.month for f in state.files} - {WHOLE_ANALYSIS}
+    return RunPlan("refresh", min(months), max(months), needed.subject)
+
+
+def _plan(kind: RunKind, months: Iterable[str], subject: object) -> RunPlan:
+    months = sorted(months)
+    return RunPlan(kind, months[0], months[-1], digest([kind, months, subject])[:16])

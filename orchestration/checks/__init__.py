@@ -1,0 +1,1 @@
+"""Asset checks. They show audits that have run before the release; nothing is computed here."""

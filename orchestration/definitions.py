@@ -1,0 +1,24 @@
+"""The Dagster code location: assembly only."""
+
+import dagster as dg
+from dagster_duckdb import DuckDBResource
+
+from orchestration.assets import events, explainability, process, provenance, raw
+from orchestration.automation import arrivals, intake, job_status, refresh
+from orchestration.resources import Workspaces
+
+
+def build_definitions(**overrides: object) -> dg.Definitions:
+    """The code location; a test passes its own resources by name."""
+    resources = {"workspaces": Workspaces(duckdb=DuckDBResource(database=":memory:"))}
+    return dg.Definitions(
+        assets=dg.load_assets_from_modules([raw, events, process, explainability, provenance]),
+        jobs=[*refresh.JOBS, intake.intake_job],
+        sensors=[arrivals.arrival_sensor, *job_status.SENSORS],
+        schedules=[refresh.daily_refresh],
+        resources={**resources, **overrides},
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_definitions()

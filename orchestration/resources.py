@@ -1,0 +1,52 @@
+"""What assets, sensors and jobs are given: DuckDB connections and the way to a workspace.
+
+No resource holds a secret: Dagster sends resource configuration to its UI. Settings are read when a run needs them.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+from dagster_aws.s3 import S3Resource
+from dagster_duckdb import DuckDBResource
+
+from orchestration.control_plane import database, jobs
+from orchestration.lake.credentials import ScopedCredentials
+from orchestration.settings import Settings, load_settings
+from orchestration.stages.opening import OpenedWorkspace, open_workspace
+
+
+class Workspaces(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Opens a workspace for a run: its ledger, its scoped credentials, its working tree."""
+
+    duckdb: DuckDBResource
+
+    def settings(self) -> Settings:
+        """The installation's settings, read now."""
+        return load_settings()
+
+    @contextmanager
+    def open(
+        self, slug: str, run_id: str, progress: Callable[[str], None] = lambda _line: None
+    ) -> Iterator[OpenedWorkspace]:
+        """One workspace at a time; the session's credentials reach that workspace's prefix alone.
+
+        The workspace's standing job is running from here on, until its release or its failure.
+        """
+        settings = self.settings()
+        with open_workspace(settings, slug, run_id, connect=self.duckdb.get_connection, progress=progress) as opened:
+            if opened.job.status != "running":
+                with database.as_system(settings.system_dsn, opened.workspace.id) as connection:
+                    jobs.start(connection, opened.workspace.id, opened.job.id)
+            yield opened
+
+
+def s3_client(credentials: ScopedCredentials) -> S3Resource:
+    """dagster-aws' S3 resource with a workspace's credentials. Made at run time, never part of the definitions."""
+    return S3Resource(
+        endpoint_url=credentials.endpoint,
+        region_name=credentials.signing_region,
+        aws_access_key_id=credentials.access_key_id,
+        aws_secret_access_key=credentials.secret_access_key,
+        aws_session_token=credentials.session_token,
+    )

@@ -1,0 +1,1 @@
+"""What one stage does for one workspace and some months. Nothing here imports dagster."""

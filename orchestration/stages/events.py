@@ -1,0 +1,314 @@
+"""Events: the raw rows of a month in canonical columns, each record once, in a total order, audited.
+
+Also the month's ``event_index``: one row per case with a digest of its events, from which ``case_index`` learns which
+home months a change touches.
+"""
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import duckdb
+
+from orchestration.stages import event_contract
+from orchestration.stages.tree import Draft
+from orchestration.stages.workbench import (
+    SCHEMA_VERSION,
+    MonthOutcome,
+    RawPart,
+    Workbench,
+    audit,
+    digest,
+    outcomes,
+    source_version,
+    timed,
+)
+
+EVENTS_VERSION = source_version(sys.modules[__name__], event_contract)
+
+_MAPPED = ("case_id", "activity", "timestamp", "start_timestamp", "resource", "role", "org_unit", "lifecycle")
+
+
+def stage_events(bench: Workbench, months: Iterable[str]) -> list[MonthOutcome]:
+    """Make the events of every month whose raw files, mapping or code changed; carry the others over.
+
+    Raises:
+        EventContractBroken: a month's rows do not keep the contract; nothing of that month is staged.
+    """
+    months, made = sorted(months), []
+    staged = bench.tree.files("events")
+    with bench.session() as connection:
+        _find_losers(connection, bench.raw_parts)
+        for month in months:
+            parts = sorted((p for p in bench.raw_parts if p.month == month), key=lambda p: p.rank)
+            fingerprint = digest([events_sources(parts), _losers_of(connection, parts)])
+            if not parts or (month in staged and staged[month].fingerprint == fingerprint):
+                continue
+            bench.progress(f"events {month}: {sum(p.rows for p in parts):,} raw rows")
+            bench.tree.put(_make_month(bench, connection, month, parts, fingerprint))
+            made.append(month)
+    emptied = [m for m in months if m in staged and not any(p.month == m for p in bench.raw_parts)]
+    for dataset in ("events", "event_index"):
+        bench.tree.forget(dataset, emptied)
+    return outcomes(bench.tree, "events", months, made)
+
+
+def events_sources(parts: Iterable[RawPart]) -> str:
+    """What the events of a month depend on as far as the ledger knows: raw files in upload order, mappings, code."""
+    ranked = sorted(parts, key=lambda part: part.rank)
+    sources = [[part.arrival_sha256, part.content_sha256, digest(part.mapping)] for part in ranked]
+    return digest([EVENTS_VERSION, SCHEMA_VERSION, sources])
+
+
+def _find_losers(connection: duckdb.DuckDBPyConnection, parts: Sequence[RawPart]) -> None:
+    """Table ``losers``: rows that a newer version of their record (or an equal copy of it) replaces.
+
+    The newest version has the greatest declared order value; without one, the latest upload wins.
+    """
+    connection.execute(
+        "create or replace temp table losers (arrival_id varchar, month varchar, row_number bigint, kind varchar)"
+    )
+    keyed = [part for part in parts if part.mapping.get("record_key")]
+    if not keyed:
+        return
+    rows = " union all ".join(
+        f"""select {_text(part.arrival_id)} as arrival_id, {_text(part.month)} as month, {part.rank} as rank,
+                   {_text(part.mapping["system"])} as system, _record_key, _row_number as row_number,
+                   _order_key::varchar as order_text, try_cast(_order_key as bigint) as order_number,
+                   {_row_content(part)} as content
+            from read_parquet({_text(part.url)})"""
+        for part in keyed
+    )
+    connection.execute(
+        f"""
+        insert into losers
+        with versions as ({rows}),
+        ranked as (
+            select *, first_value(content) over newest as kept,
+                   row_number() over newest as place
+            from versions
+            window newest as (
+                partition by system, _record_key
+                order by order_number desc nulls last, order_text desc nulls last, rank desc, row_number desc
+            )
+        )
+        select arrival_id, month, row_number, if(content = kept, 'duplicate', 'superseded') from ranked where place > 1
+        """
+    )
+
+
+def _row_content(part: RawPart) -> str:
+    values = ", ".join(f"coalesce({_name(column)}, chr(1))" for column in sorted(part.columns))
+    return f"md5(concat_ws(chr(0), {values}))"
+
+
+def _losers_of(connection: duckdb.DuckDBPyConnection, parts: Sequence[RawPart]) -> list[Any]:
+    if not parts:
+        return []
+    sha256 = {part.arrival_id: part.arrival_sha256 for part in parts}
+    rows = connection.execute(
+        "select arrival_id, row_number, kind from losers where month = ? order by all", [parts[0].month]
+    ).fetchall()
+    return sorted([sha256[arrival_id], row, kind] for arrival_id, row, kind in rows)
+
+
+def _make_month(
+    bench: Workbench, connection: duckdb.DuckDBPyConnection, month: str, parts: Sequence[RawPart], fingerprint: str
+) -> list[Draft]:
+    """The month's ``events`` and ``event_index`` as drafts."""
+    with timed() as spent:
+        connection.execute(f"create or replace temp table month_events as {_events_sql(bench, month, parts)}")
+        inputs = [
+            {"arrival_id": p.arrival_id, "object": p.object_key, "rows": p.rows, "content_sha256": p.content_sha256}
+            for p in parts
+        ]
+        stats = _month_stats(connection, month, events_sources(parts))
+        audits = _audits(bench, connection, month, parts, stats)
+        events = bench.draft(
+            "events",
+            month,
+            connection.execute(
+                "select * from month_events order by global_case_id, timestamp, tie_order"
+            ).to_arrow_reader(65_536),
+            rows=stats["events"],
+            fingerprint=fingerprint,
+            code_version=EVENTS_VERSION,
+            inputs=inputs,
+            seconds=spent(),
+        )
+    event_contract.validate(events.path, month)
+    audits.append(audit("contract", True, f"event contract version {SCHEMA_VERSION}"))
+    events = replace(events, audits=audits, stats=stats)
+    index = bench.draft(
+        "event_index",
+        month,
+        connection.execute(_EVENT_INDEX_SQL).to_arrow_reader(65_536),
+        rows=stats["cases"],
+        fingerprint=fingerprint,
+        code_version=EVENTS_VERSION,
+        inputs=[{"dataset": "events", "month": month, "content_sha256": events.content_sha256}],
+    )
+    return [events, index]
+
+
+_EVENT_INDEX_SQL = """
+with digested as (
+    select
+        global_case_id,
+        concat_ws(
+            chr(0), activity, epoch_us(timestamp), tie_order, coalesce(resource_id, chr(1)), coalesce(role, chr(1)),
+            coalesce(org_unit, chr(1)), coalesce(lifecycle, chr(1)), coalesce(epoch_us(start_timestamp)::varchar, chr(1)),
+            attributes
+        ) as content
+    from month_events
+)
+select
+    global_case_id,
+    count(*)::integer as event_count,
+    bit_xor(md5_number_lower(content)) as digest_low,
+    bit_xor(md5_number_upper(content)) as digest_high
+from digested
+group by global_case_id
+order by global_case_id
+"""
+# Rows of one case differ in (timestamp, tie_order), so no two of them cancel out under xor.
+
+
+def _events_sql(bench: Workbench, month: str, parts: Sequence[RawPart]) -> str:
+    """The month's canonical events, unordered, without the rows that lost to another version of their record."""
+    mapped = "\nunion all by name\n".join(_part_sql(part) for part in parts)
+    return f"""
+    with mapped as ({mapped}),
+    kept as (
+        select * from mapped anti join losers
+        on mapped.arrival_id = losers.arrival_id and mapped.row_number = losers.row_number
+    ),
+    identified as (
+        select *, sha256('casetrail-case-1' || strlen(system) || ':' || system || strlen(native_case_id) || ':' || native_case_id) as h
+        from kept
+    )
+    select
+        {_text(bench.workspace_id)}::uuid as workspace_id,
+        {_text(bench.analysis_id)}::uuid as analysis_id,
+        cast(h[1:12] || '8' || h[14:16] || '8' || h[18:32] as uuid) as global_case_id,
+        system, native_case_id, activity, timestamp, resource_id, role, org_unit,
+        {SCHEMA_VERSION}::integer as schema_version,
+        {_text(bench.partition_id(month))} as partition_id,
+        attributes, start_timestamp, lifecycle,
+        (row_number() over (
+            partition by h, timestamp
+            order by system, order_number, order_text, upload_rank, upload_row, event_id
+        ) - 1)::integer as tie_order,
+        event_id,
+        coalesce(order_text, printf('%d:%d', upload_rank, upload_row)) as source_sequence,
+        arrival_id::uuid as arrival_id
+    from identified
+    """
+
+
+def _part_sql(part: RawPart) -> str:
+    """One raw file in canonical columns. Without a declared order its place in the uploads orders equal timestamps."""
+    ordered = bool(part.mapping.get("order"))
+    system = _text(part.mapping["system"])
+    if part.mapping.get("record_key"):
+        event_id = f"sha256('casetrail-record-1' || strlen({system}) || ':' || {system} || _record_key)"
+    else:
+        event_id = f"sha256('casetrail-row-1{part.arrival_sha256}:' || _row_number)"
+    return f"""
+    select
+        {system} as system, _case_id as native_case_id, _activity as activity, _timestamp as timestamp,
+        _start_timestamp as start_timestamp, _resource_id as resource_id, _role as role, _org_unit as org_unit,
+        _lifecycle as lifecycle, {_attributes(part)} as attributes, {event_id} as event_id,
+        {"try_cast(_order_key as bigint)" if ordered else "null::bigint"} as order_number,
+        {"_order_key::varchar" if ordered else "null::varchar"} as order_text,
+        {"null::bigint" if ordered else f"{part.rank}::bigint"} as upload_rank,
+        {"null::bigint" if ordered else "_row_number"} as upload_row,
+        {_text(part.arrival_id)} as arrival_id, _row_number as row_number
+    from read_parquet({_text(part.url)})
+    """
+
+
+def _attributes(part: RawPart) -> str:
+    """The columns that the mapping does not use, as JSON text: sorted by name, nulls left out."""
+    mapped = {part.mapping.get(name) for name in _MAPPED}
+    pairs = ", ".join(f"{_text(c)}, {_name(c)}" for c in sorted(part.columns) if c not in mapped)
+    return f"json_merge_patch('{{}}', json_object({pairs}))::varchar" if pairs else "'{}'"
+
+
+def _month_stats(connection: duckdb.DuckDBPyConnection, month: str, sources: str) -> dict[str, Any]:
+    """Facts about the month: rows, cases, activities, first and last time, lost records per upload, overlap."""
+    rows, cases, activities, first, last, max_tie, whole = connection.execute(
+        """
+        select count(*), count(distinct global_case_id), count(distinct activity), min(timestamp), max(timestamp),
+               max(tie_order), coalesce(bool_and(epoch_us(timestamp) % 1000000 = 0), true)
+        from month_events
+        """
+    ).fetchall()[0]
+    lost = connection.execute(
+        "select arrival_id, kind, count(*) from losers where month = ? group by all order by all", [month]
+    ).fetchall()
+    overlap = connection.execute(
+        """
+        select count(*) from (
+            select 1 from month_events
+            group by global_case_id, activity, timestamp, resource_id, lifecycle, attributes
+            having count(distinct arrival_id) > 1
+        )
+        """
+    ).fetchall()[0][0]
+    top = connection.execute(
+        "select activity, count(*) from month_events group by activity order by count(*) desc, activity limit 5"
+    ).fetchall()
+    return {
+        "events": rows,
+        "cases": cases,
+        "activities": activities,
+        "first_timestamp": _iso(first),
+        "last_timestamp": _iso(last),
+        "max_tie_order": max_tie,
+        "whole_seconds": whole,
+        "lost": [{"arrival_id": a, "kind": k, "rows": n} for a, k, n in lost],
+        "equal_rows_in_two_uploads": overlap,
+        "top": [list(entry) for entry in top],
+        "sources": sources,
+    }
+
+
+def _audits(
+    bench: Workbench, connection: duckdb.DuckDBPyConnection, month: str, parts: Sequence[RawPart], stats: dict[str, Any]
+) -> list[dict[str, Any]]:
+    raw_rows, lost = sum(part.rows for part in parts), sum(entry["rows"] for entry in stats["lost"])
+    tied = connection.execute(
+        "select count(*) from (select 1 from month_events group by global_case_id, timestamp, tie_order having count(*) > 1)"
+    ).fetchall()[0][0]
+    foreign = connection.execute(
+        "select count(*) from month_events where workspace_id != ?::uuid or analysis_id != ?::uuid",
+        [bench.workspace_id, bench.analysis_id],
+    ).fetchall()[0][0]
+    prefix = f"{bench.workspace_id}/"
+    strangers = [part.object_key for part in parts if not part.object_key.startswith(prefix)]
+    return [
+        audit(
+            "conservation",
+            raw_rows == stats["events"] + lost,
+            f"{raw_rows} raw rows = {stats['events']} events + {lost} superseded or duplicate",
+        ),
+        audit("total_order", tied == 0, f"{tied} places in a case are held by more than one event"),
+        audit("isolation", not foreign and not strangers, f"{foreign} foreign rows, {len(strangers)} foreign files"),
+    ]
+
+
+def _iso(value: datetime | None) -> str | None:
+    return None if value is None else value.isoformat() + "Z"
+
+
+def _text(value: str) -> str:
+    """A SQL string literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _name(value: str) -> str:
+    """A SQL identifier."""
+    return '"' + value.replace('"', '""') + '"'

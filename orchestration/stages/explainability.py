@@ -1,0 +1,129 @@
+"""Explanations of months and of the whole analysis, from the staged cases and their events."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from orchestration.mining.explain import EXPLAIN_VERSION, Explainer, Explanation
+from orchestration.stages.staleness import (
+    explanation_fingerprint,
+    explanation_window,
+    stale_explanation_months,
+)
+from orchestration.stages.tree import WHOLE_ANALYSIS, Draft
+from orchestration.stages.workbench import MonthOutcome, Workbench, outcomes, timed
+
+_EXPLANATIONS = pa.schema(
+    [
+        ("month", pa.string()),
+        ("place", pa.int32()),
+        ("scope", pa.string()),
+        ("target", pa.string()),
+        ("global_case_id", pa.string()),
+        ("features", pa.string()),
+        ("summary", pa.string()),
+    ]
+)
+
+
+def stage_explanations(bench: Workbench, months: Iterable[str]) -> list[MonthOutcome]:
+    """Explain the stale months among ``months``, and the whole analysis if it is stale; carry the others over."""
+    months = sorted(months)
+    cases = bench.tree.files("cases")
+    stale = stale_explanation_months(cases, bench.tree.files("explanations"))
+    gone = [m for m in stale if m in months and m not in cases]
+    for dataset in ("explanations", "contributions"):
+        bench.tree.forget(dataset, gone)
+    wanted = [m for m in stale if m in cases and m in months]
+    if cases and WHOLE_ANALYSIS in stale:
+        wanted.append(WHOLE_ANALYSIS)
+    if wanted:
+        with bench.session() as connection:
+            _create_views(bench, connection, {home for m in wanted for home in explanation_window(m, cases)})
+            with Explainer(connection) as explainer:
+                for month in wanted:
+                    bench.progress(f"explanations: {month}")
+                    bench.tree.put(_explain(bench, explainer, month))
+    return outcomes(bench.tree, "explanations", months, wanted)
+
+
+def _create_views(bench: Workbench, connection: duckdb.DuckDBPyConnection, homes: set[str]) -> None:
+    """``cases`` with these home months, and ``events`` with all events of those cases."""
+    cases, events, index = (bench.tree.files(name) for name in ("cases", "events", "case_index"))
+    case_urls = ", ".join(f"'{bench.tree.url(cases[home])}'" for home in sorted(homes))
+    needed = sorted({entry["month"] for home in homes for entry in index[home].inputs})
+    event_urls = ", ".join(f"'{bench.tree.url(events[month])}'" for month in needed)
+    connection.execute(
+        f"""
+        create temp view cases as
+        select global_case_id, split_part(partition_id, '|', 1) as home_month, start_ts, end_ts, cycle_time_us, state
+        from read_parquet([{case_urls}])
+        """
+    )
+    connection.execute(f"create temp view events as select * from read_parquet([{event_urls}])")
+
+
+def _explain(bench: Workbench, explainer: Explainer, month: str) -> list[Draft]:
+    """The ``explanations`` of a month and, but for the whole analysis, its ``contributions``."""
+    cases = bench.tree.files("cases")
+    fingerprint = explanation_fingerprint(month, cases)
+    inputs: list[dict[str, Any]] = [
+        {"dataset": "cases", "month": home, "content_sha256": cases[home].content_sha256}
+        for home in explanation_window(month, cases)
+    ]
+    with timed() as spent:
+        if month == WHOLE_ANALYSIS:
+            explanations, contributions = explainer.explain_all(), None
+        else:
+            explained = explainer.explain_month(month)
+            explanations, contributions = explained.explanations, explained.contributions
+        seconds = spent()
+
+    def draft(dataset: str, table: pa.Table, seconds: float) -> Draft:
+        return bench.draft(
+            dataset,
+            month,
+            table.to_reader(),
+            rows=table.num_rows,
+            fingerprint=fingerprint,
+            code_version=EXPLAIN_VERSION,
+            inputs=inputs,
+            seconds=seconds,
+        )
+
+    drafts = [replace(draft("explanations", _table(month, explanations), seconds), stats=_stats(explanations))]
+    if contributions is not None:
+        drafts.append(draft("contributions", contributions, 0.0))
+    return drafts
+
+
+def _table(month: str, explanations: Sequence[Explanation]) -> pa.Table:
+    rows = [
+        {
+            "month": month,
+            "place": place,
+            "scope": explanation.scope,
+            "target": explanation.target,
+            "global_case_id": explanation.global_case_id,
+            "features": json.dumps(explanation.features, sort_keys=True),
+            "summary": explanation.summary,
+        }
+        for place, explanation in enumerate(explanations)
+    ]
+    return pa.Table.from_pylist(rows, schema=_EXPLANATIONS)
+
+
+def _stats(explanations: Sequence[Explanation]) -> dict[str, Any]:
+    """What the UI shows: the narrative, the fit, and the causes by importance."""
+    found = explanations[0].features
+    fit = found["fit"] or {}
+    return {
+        "status": found["status"],
+        "narrative": "\n\n".join(e.summary for e in explanations if e.scope != "case"),
+        "completed_cases": found["window"]["completed"],
+        **({"r2": fit["r2"]} if "r2" in fit else {}),
+    }

@@ -1,0 +1,105 @@
+"""Dropped files become arrivals: find what is new in a workspace's inboxes, take it in, keep the reason if it fails."""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from orchestration.connectors.errors import ConnectorError
+from orchestration.connectors.mapping import Mapping
+from orchestration.connectors.probe import probe
+from orchestration.control_plane import connectors, database, inbox, workspaces
+from orchestration.control_plane.inbox import InboxFile
+from orchestration.lake import layout
+from orchestration.lake.credentials import CredentialBroker
+from orchestration.lake.objects import WorkspaceStore
+from orchestration.settings import Settings
+from orchestration.stages.intake import CONNECTOR_TYPE, take_in
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """What happened to one dropped file."""
+
+    object_key: str
+    status: str
+    message: str
+
+
+def new_objects(settings: Settings, slug: str) -> list[tuple[str, str]]:
+    """(key, etag) of what lies in the workspace's inboxes and has not been dealt with; failed ones wait for a new version."""
+    workspace, store, owners = _inboxes(settings, slug)
+    with database.as_system(settings.system_dsn, workspace.id) as connection:
+        done = {(f.object_key, f.etag) for f in inbox.inbox_files(connection, workspace.id) if f.status != "seen"}
+    found = [
+        (entry.key, entry.etag)
+        for connector_id in owners
+        for entry in store.list(layout.inbox_prefix(workspace.id, connector_id))
+        if entry.bytes
+    ]
+    return [item for item in found if item not in done]
+
+
+def take_in_dropped(settings: Settings, slug: str) -> Iterator[Dropped]:
+    """Take in every new file of the workspace's inboxes, one by one; a bad file does not stop the next."""
+    workspace, store, owners = _inboxes(settings, slug)
+    wanted = set(new_objects(settings, slug))
+    for connector_id in owners:
+        for entry in store.list(layout.inbox_prefix(workspace.id, connector_id)):
+            if (entry.key, entry.etag) in wanted:
+                with database.as_system(settings.system_dsn, workspace.id) as connection:
+                    inbox.record_seen(connection, workspace.id, connector_id, entry.key, entry.etag, entry.bytes)
+    with database.as_system(settings.system_dsn, workspace.id) as connection:
+        waiting = [f for f in inbox.inbox_files(connection, workspace.id) if f.status == "seen"]
+    for file in waiting:
+        yield _take_in(settings, store, file)
+
+
+def _take_in(settings: Settings, store: WorkspaceStore, file: InboxFile) -> Dropped:
+    with database.as_system(settings.system_dsn, file.workspace_id) as connection:
+        connector = connectors.get_connector(connection, file.workspace_id, file.connector_id)
+    name = file.object_key.rsplit("/", 1)[-1]
+    try:
+        with tempfile.TemporaryDirectory(prefix="casetrail-inbox-") as folder:
+            local = Path(folder) / name
+            store.download(file.object_key, local)
+            mapping = _mapping(local, connector.config, settings.first_month)
+            taken = take_in(
+                lambda: database.as_system(settings.system_dsn, file.workspace_id),
+                store,
+                local,
+                mapping,
+                connector_id=connector.id,
+                file_name=name,
+                first_month=settings.first_month,
+            )
+    except ConnectorError as error:
+        return _note(settings, file, "failed", str(error), None)
+    landed = taken.arrival
+    message = f"{landed.landed} of {landed.records} records landed, {landed.quarantined} in quarantine"
+    return _note(settings, file, "landed", message, landed.id)
+
+
+def _mapping(file: Path, config: dict[str, Any], first_month: str) -> Mapping:
+    """The connector's own mapping; without one, what the file suggests, if it is unambiguous."""
+    if config:
+        return Mapping.model_validate(config)
+    return probe(file, first_month=first_month, now=datetime.now(UTC)).mapping
+
+
+def _note(
+    settings: Settings, file: InboxFile, status: inbox.InboxStatus, message: str, arrival_id: str | None
+) -> Dropped:
+    with database.as_system(settings.system_dsn, file.workspace_id) as connection:
+        inbox.record_outcome(connection, file, status, message, arrival_id)
+    return Dropped(file.object_key, status, message)
+
+
+def _inboxes(settings: Settings, slug: str) -> tuple[workspaces.Workspace, WorkspaceStore, list[str]]:
+    with database.as_system(settings.system_dsn, None) as connection:
+        workspace = workspaces.find_workspace(connection, slug)
+        owners = [c.id for c in connectors.list_connectors(connection, workspace.id) if c.type == CONNECTOR_TYPE]
+    store = WorkspaceStore(CredentialBroker(settings).for_workspace(workspace.id, workspace.region))
+    return workspace, store, owners

@@ -1,0 +1,117 @@
+"""Intake: a local file becomes an arrival. Original kept, rows landed as raw, rejects in quarantine, ledger written last.
+
+A crash before the ledger's transaction leaves objects that nobody names; the same file can be sent again.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+from orchestration.connectors.landing import Landing, land
+from orchestration.connectors.mapping import Mapping
+from orchestration.control_plane import arrivals
+from orchestration.control_plane.arrivals import Arrival, ArrivalFile
+from orchestration.control_plane.database import Connection
+from orchestration.lake import layout
+from orchestration.lake.objects import WorkspaceStore
+
+CONNECTOR_TYPE = "csv_upload"
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What came of a file. ``landing`` is None when the same bytes had already arrived."""
+
+    arrival: Arrival
+    landing: Landing | None
+
+
+def take_in(
+    transaction: Callable[[], AbstractContextManager[Connection]],
+    store: WorkspaceStore,
+    path: Path,
+    mapping: Mapping,
+    *,
+    connector_id: str,
+    file_name: str,
+    first_month: str,
+    progress: Callable[[int, int], None] | None = None,
+) -> Intake:
+    """Land a file for a connector. ``transaction`` opens one on the control plane, a user's or the system's.
+
+    Raises what ``land`` raises for a file that cannot be read; nothing is registered then.
+    """
+    workspace_id, sha256 = store.credentials.workspace_id, file_sha256(path)
+    with transaction() as connection:
+        known = arrivals.find_landed(connection, workspace_id, connector_id, sha256)
+    if known is not None:
+        return Intake(known, None)
+    with tempfile.TemporaryDirectory(prefix="casetrail-intake-") as folder:
+        landing = land(
+            path, mapping, first_month=first_month, now=datetime.now(UTC), into=Path(folder), progress=progress
+        )
+        arrival_id = str(uuid4())
+        files = _upload(store, path, sha256, arrival_id, landing)
+    with transaction() as connection:
+        arrival = arrivals.register_landed(
+            connection,
+            workspace_id=workspace_id,
+            arrival_id=arrival_id,
+            connector_id=connector_id,
+            sha256=sha256,
+            file_name=file_name,
+            format=landing.format,
+            bytes=path.stat().st_size,
+            mapping=mapping.model_dump(mode="json"),
+            schema_fingerprint=landing.schema_fingerprint,
+            columns=[{"name": name, "type": kind} for name, kind in landing.columns],
+            records=landing.records,
+            landed=landing.landed,
+            non_event=landing.non_event,
+            quarantined=landing.quarantined,
+            files=files,
+        )
+    return Intake(arrival, landing)
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _upload(
+    store: WorkspaceStore, path: Path, sha256: str, arrival_id: str, landing: Landing
+) -> list[ArrivalFile]:
+    """Original, raw files per month and quarantine to S3; the entries that the ledger will hold."""
+    workspace_id = store.credentials.workspace_id
+    store.put_file(layout.original_key(workspace_id, sha256), path)
+    local: list[tuple[ArrivalFile, Path]] = []
+    for month, landed in sorted(landing.months.items()):
+        file = landed.path
+        key = layout.raw_key(workspace_id, CONNECTOR_TYPE, month, f"{sha256[:16]}-{arrival_id}.parquet")
+        local.append((_entry(arrival_id, "raw", month, key, landed.rows, file), file))
+    if landing.quarantined:
+        file = landing.quarantine
+        key = layout.quarantine_key(workspace_id, arrival_id)
+        local.append((_entry(arrival_id, "quarantine", None, key, landing.quarantined, file), file))
+    store.put_files((entry.object_key, file) for entry, file in local)
+    return [entry for entry, _file in local]
+
+
+def _entry(arrival_id: str, kind: arrivals.FileKind, month: str | None, key: str, rows: int, file: Path) -> ArrivalFile:
+    return ArrivalFile(
+        arrival_id=arrival_id,
+        kind=kind,
+        month=month,
+        object_key=key,
+        rows=rows,
+        bytes=file.stat().st_size,
+        content_sha256=file_sha256(file),
+        stats={},
+    )

@@ -1,0 +1,128 @@
+"""Opening a workbench over the real services: ledger, credentials of the workspace alone, working tree, DuckDB session."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from orchestration.control_plane import arrivals, database, jobs, workspaces
+from orchestration.control_plane.arrivals import Arrival, ArrivalFile
+from orchestration.control_plane.jobs import AnalysisJob
+from orchestration.control_plane.workspaces import Workspace
+from orchestration.lake import session as lake_session
+from orchestration.lake.credentials import LONGEST_SESSION, SHORTEST_SESSION, CredentialBroker, ScopedCredentials
+from orchestration.lake.objects import WorkspaceStore
+from orchestration.settings import Settings
+from orchestration.stages.tree import LakeTree
+from orchestration.stages.workbench import AnalysisParameters, RawPart, Workbench
+
+Connect = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
+
+
+@dataclass(frozen=True)
+class OpenedWorkspace:
+    """A workspace, its standing job, its store, what landed, and the workbench over them."""
+
+    workspace: Workspace
+    job: AnalysisJob
+    store: WorkspaceStore
+    arrivals: Sequence[Arrival]
+    bench: Workbench
+
+
+@contextmanager
+def open_workspace(
+    settings: Settings,
+    slug: str,
+    run_id: str,
+    *,
+    connect: Connect = duckdb.connect,
+    threads: int = 2,
+    progress: Callable[[str], None] = lambda _line: None,
+) -> Iterator[OpenedWorkspace]:
+    """Everything that a stage needs for a workspace's standing analysis. ``connect`` makes the DuckDB connections."""
+    dsn = settings.system_dsn.get_secret_value()
+    with database.as_system(dsn, None) as connection:
+        workspace = workspaces.find_workspace(connection, slug)
+    with database.as_system(dsn, workspace.id) as connection:
+        job = jobs.standing_job(connection, workspace.id)
+        arrived = arrivals.list_arrivals(connection, workspace.id, "landed")
+        raw_files = arrivals.list_landed_files(connection, workspace.id, "raw")
+    lifetime = timedelta(seconds=settings.max_run_seconds) + SHORTEST_SESSION
+    store = WorkspaceStore(
+        CredentialBroker(settings).for_workspace(workspace.id, workspace.region, min(lifetime, LONGEST_SESSION))
+    )
+    with tempfile.TemporaryDirectory(prefix="casetrail-") as folder:
+        scratch = Path(folder)
+        yield OpenedWorkspace(
+            workspace,
+            job,
+            store,
+            arrived,
+            Workbench(
+                workspace_id=workspace.id,
+                workspace_slug=workspace.slug,
+                analysis_id=job.id,
+                parameters=AnalysisParameters.model_validate(job.parameters),
+                tree=LakeTree(dsn, store, workspace.id, job.id, run_id),
+                raw_parts=raw_parts(arrived, raw_files, store.url),
+                **sessions(store.credentials, connect, scratch, threads),
+                scratch=scratch,
+                as_of=datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0),
+                threads=threads,
+                progress=progress,
+            ),
+        )
+
+
+def raw_parts(
+    arrived: Sequence[Arrival], files: Sequence[ArrivalFile], url: Callable[[str], str]
+) -> list[RawPart]:
+    """The landed raw files with what is needed to read them."""
+    by_id = {arrival.id: arrival for arrival in arrived}
+    return [
+        RawPart(
+            arrival_id=file.arrival_id,
+            arrival_sha256=by_id[file.arrival_id].sha256,
+            rank=by_id[file.arrival_id].rank,
+            month=file.month,
+            url=url(file.object_key),
+            object_key=file.object_key,
+            rows=file.rows,
+            content_sha256=file.content_sha256,
+            columns=tuple(column["name"] for column in by_id[file.arrival_id].columns),
+            mapping=by_id[file.arrival_id].mapping,
+        )
+        for file in files
+        if file.month is not None
+    ]
+
+
+def sessions(credentials: ScopedCredentials, connect: Connect, scratch: Path, threads: int) -> dict[str, Any]:
+    """``session``, ``secure`` and ``lock`` of a workbench: the same two layers for our sessions and for dbt's."""
+
+    def secure(connection: duckdb.DuckDBPyConnection) -> None:
+        lake_session.prepare(
+            connection,
+            credentials,
+            threads=threads,
+            memory_limit=Workbench.memory_limit,
+            temp_directory=scratch,
+        )
+
+    def lock(connection: duckdb.DuckDBPyConnection) -> None:
+        lake_session.lock(connection, credentials)
+
+    @contextmanager
+    def session() -> Iterator[duckdb.DuckDBPyConnection]:
+        with connect() as connection:
+            secure(connection)
+            lock(connection)
+            yield connection
+
+    return {"session": session, "secure": secure, "lock": lock}

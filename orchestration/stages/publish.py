@@ -1,0 +1,129 @@
+"""Releasing a workspace's working tree: read the ledgers, release in one transaction, leave a manifest, sweep what is old."""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+
+from orchestration.control_plane import arrivals, database, jobs, releases, staging
+from orchestration.control_plane.jobs import AnalysisJob
+from orchestration.control_plane.releases import ExplanationRow
+from orchestration.lake import layout
+from orchestration.lake.objects import WorkspaceStore
+from orchestration.settings import Settings
+from orchestration.stages.opening import OpenedWorkspace, raw_parts
+from orchestration.stages.release import WorkingTreeState, make_release, release_audits
+from orchestration.stages.tree import WHOLE_ANALYSIS
+from orchestration.stages.workbench import AnalysisParameters, MonthOutcome
+
+
+def today() -> datetime:
+    """The ``as_of`` of a refresh: the last UTC midnight, so that refreshes of one day agree."""
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def read_state(connection: psycopg.Connection[Any], job: AnalysisJob, as_of: datetime) -> WorkingTreeState:
+    """Everything that decides about a workspace's next run or release."""
+    arrived = arrivals.list_arrivals(connection, job.workspace_id, "landed")
+    files = arrivals.list_landed_files(connection, job.workspace_id, "raw")
+    return WorkingTreeState(
+        raw_parts=raw_parts(arrived, files, lambda key: key),
+        arrivals=arrived,
+        files=staging.all_staged_files(connection, job.workspace_id, job.id),
+        parameters=AnalysisParameters.model_validate(job.parameters),
+        as_of=as_of,
+    )
+
+
+def release_workspace(
+    settings: Settings, opened: OpenedWorkspace, months: Iterable[str], run_id: str
+) -> list[MonthOutcome]:
+    """Release the working tree and tell of each month what the release holds.
+
+    Raises:
+        ReleaseRefused: something is stale or an audit failed; the current release stays.
+        ReleaseConflict: another release was made meanwhile.
+    """
+    rows = _explanation_rows(opened)
+    workspace_id = opened.workspace.id
+    with database.as_system(settings.system_dsn, workspace_id) as connection:
+        job = jobs.standing_job(connection, workspace_id)
+        state = read_state(connection, job, opened.bench.as_of)
+        made = make_release(
+            connection,
+            state,
+            rows,
+            workspace_id=workspace_id,
+            analysis_id=job.id,
+            run_id=run_id,
+            parent_id=job.provenance_id,
+        )
+        jobs.succeed(connection, workspace_id, job.id, job.attempt)
+    provenance_id = made or job.provenance_id
+    if made is not None:
+        _write_manifest(opened.store, job.id, made, state)
+    sweep(opened.store, job.id, {f.object_key for f in state.files}, settings.release_grace_seconds)
+    return [_outcome(month, state, provenance_id, made is not None) for month in months]
+
+
+def _explanation_rows(opened: OpenedWorkspace) -> list[ExplanationRow]:
+    """The staged explanations as rows of the control plane."""
+    files = opened.bench.tree.files("explanations")
+    with opened.bench.session() as connection:
+        urls = ", ".join(f"'{opened.bench.tree.url(file)}'" for file in files.values())
+        if not urls:
+            return []
+        found = connection.execute(
+            f"""
+            select month, scope, target, global_case_id::varchar, features, summary
+            from read_parquet([{urls}]) order by month, place
+            """
+        ).fetchall()
+    return [
+        ExplanationRow(None if month == WHOLE_ANALYSIS else month, scope, target, case_id, json.loads(features), summary)
+        for month, scope, target, case_id, features, summary in found
+    ]
+
+
+def _write_manifest(store: WorkspaceStore, analysis_id: str, provenance_id: str, state: WorkingTreeState) -> None:
+    """``manifest.json`` beside the datasets: the release for clients that read the files themselves."""
+    workspace_id = store.credentials.workspace_id
+    manifest = {
+        "provenance_id": provenance_id,
+        "as_of": state.as_of.isoformat(),
+        "content_sha256": state.content_sha256(),
+        "files": [
+            {"dataset": f.dataset, "month": f.month, "key": f.object_key, "rows": f.rows, "content_sha256": f.content_sha256}
+            for f in state.files
+        ],
+    }
+    store.put_bytes(layout.manifest_key(workspace_id, analysis_id), json.dumps(manifest, indent=1).encode())
+
+
+def sweep(store: WorkspaceStore, analysis_id: str, kept: set[str], grace_seconds: float) -> int:
+    """Delete objects of the analysis that the release does not name and that are older than the grace period.
+
+    The caller holds the workspace's lock, so that no stage is about to record an object that it has just written.
+    """
+    before = datetime.now(UTC) - timedelta(seconds=grace_seconds)
+    prefix = layout.analysis_prefix(store.credentials.workspace_id, analysis_id)
+    kept = kept | {layout.manifest_key(store.credentials.workspace_id, analysis_id)}
+    old = [entry.key for entry in store.list(prefix) if entry.key not in kept and entry.modified < before]
+    store.delete(old)
+    return len(old)
+
+
+def _outcome(month: str, state: WorkingTreeState, provenance_id: str | None, released: bool) -> MonthOutcome:
+    files = [file for file in state.files if file.month == month]
+    whole = [a for a in release_audits(state) if a["month"] == WHOLE_ANALYSIS]
+    return MonthOutcome(
+        dataset="provenance",
+        month=month,
+        state=f"released as {provenance_id}" if released else f"unchanged since {provenance_id}",
+        rows=sum(file.rows for file in files if file.dataset == "events"),
+        content_sha256=state.content_sha256(),
+        inputs=[{"dataset": f.dataset, "content_sha256": f.content_sha256, "rows": f.rows} for f in files],
+        audits=whole,
+    )

@@ -1,0 +1,78 @@
+"""Replay: make a release again from its raw files, apart from everything, and compare the content hashes.
+
+The same stage functions run over a ``LocalTree``; nothing is written to S3 or PostgreSQL.
+"""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from orchestration.control_plane import database, releases
+from orchestration.settings import Settings
+from orchestration.stages.opening import OpenedWorkspace, open_workspace
+from orchestration.stages.refresh import run_stages
+from orchestration.stages.tree import LocalTree
+from orchestration.stages.workbench import AnalysisParameters, Workbench
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One file of the release and of the replay. A hash is None where the file is missing on that side."""
+
+    dataset: str
+    month: str
+    released: str | None
+    replayed: str | None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether both sides hold the same rows."""
+        return self.released == self.replayed
+
+
+class NothingReleased(Exception):
+    """The workspace has no release to replay."""
+
+
+def replay(
+    settings: Settings, slug: str, *, threads: int = 2, progress: Callable[[str], None] | None = None
+) -> list[Comparison]:
+    """Compare the current release of a workspace's standing analysis with its replay, file by file.
+
+    Raises:
+        NothingReleased: there is no release yet.
+    """
+    with open_workspace(settings, slug, "replay", threads=threads, progress=progress or (lambda _line: None)) as opened:
+        if opened.job.provenance_id is None:
+            raise NothingReleased(f"{slug} has no release yet")
+        with database.as_system(settings.system_dsn, opened.workspace.id) as connection:
+            record = releases.provenance(connection, opened.workspace.id, opened.job.provenance_id)
+            files = releases.release_files(connection, opened.workspace.id, opened.job.provenance_id)
+        with tempfile.TemporaryDirectory(dir=opened.bench.scratch) as folder:
+            bench = _bench_of_release(opened, record, LocalTree(Path(folder)))
+            run_stages(bench)
+            replayed = {
+                (dataset, month): file.content_sha256
+                for dataset in {f.dataset for f in files}
+                for month, file in bench.tree.files(dataset).items()
+            }
+    released = {(file.dataset, file.month): file.content_sha256 for file in files}
+    return [
+        Comparison(dataset, month, released.get((dataset, month)), replayed.get((dataset, month)))
+        for dataset, month in sorted(released.keys() | replayed.keys())
+    ]
+
+
+def _bench_of_release(opened: OpenedWorkspace, record: dict[str, object], tree: LocalTree) -> Workbench:
+    """The workbench as the release had it: its raw files, parameters and ``as_of``, whatever arrived since."""
+    steps: list[dict[str, list[dict[str, str]]]] = record["etl_steps"]  # type: ignore[assignment]
+    raw = {output["object"] for output in steps[0]["outputs"]}
+    mining: dict[str, object] = record["mining_config"]  # type: ignore[assignment]
+    return replace(
+        opened.bench,
+        tree=tree,
+        raw_parts=[part for part in opened.bench.raw_parts if part.object_key in raw],
+        parameters=AnalysisParameters.model_validate(mining["parameters"]),
+        as_of=record["as_of"],  # type: ignore[arg-type]
+    )

@@ -1,0 +1,98 @@
+"""Which months of which stage are not what their inputs say: pure functions over the ledgers.
+
+The stages use them to carry months over, the planner to start runs, the release to refuse. One mechanism, three readers.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from orchestration.control_plane.staging import StagedFile
+from orchestration.mining.dbt_build import code_version
+from orchestration.mining.explain import EXPLAIN_CONFIG
+from orchestration.stages.events import events_sources
+from orchestration.stages.tree import WHOLE_ANALYSIS
+from orchestration.stages.workbench import AnalysisParameters, RawPart, digest
+
+EXPLANATION_WINDOW_MONTHS = 12
+"""The record of month M explains the completed cases with home months M-11 to M."""
+
+PROCESS_VERSION = code_version()
+
+Files = Mapping[str, StagedFile]
+
+
+def stale_event_months(raw_parts: Sequence[RawPart], events: Files) -> list[str]:
+    """Months whose events were made from other raw files or mappings, or by other code.
+
+    Where a connector declares a record key, a new version may replace a record of any month of that connector: then
+    all its months are named, and the stage carries over those that turn out unchanged.
+    """
+    by_month: dict[str, list[RawPart]] = {}
+    for part in raw_parts:
+        by_month.setdefault(part.month, []).append(part)
+    stale = {m for m, parts in by_month.items() if m not in events or events_sources(parts) != _sources(events[m])}
+    stale |= events.keys() - by_month.keys()
+    if any(part.mapping.get("record_key") for month in stale for part in by_month.get(month, ())):
+        stale |= {part.month for part in raw_parts if part.mapping.get("record_key")}
+    return sorted(stale)
+
+
+def _sources(file: StagedFile) -> str:
+    return str(file.stats.get("sources"))
+
+
+def cases_fingerprint(index: StagedFile, parameters: AnalysisParameters, as_of: str) -> str:
+    """What the cases, variants and process map of a home month depend on; ``as_of`` only where silence ends a case."""
+    clock = as_of if parameters.completion.silence_days is not None else None
+    return digest([PROCESS_VERSION, parameters.completion.model_dump(mode="json"), clock, index.content_sha256])
+
+
+def stale_case_months(
+    case_index: Files, cases: Files, parameters: AnalysisParameters, as_of: str
+) -> list[str]:
+    """Home months whose cases are not those of the case index."""
+    stale = {
+        month
+        for month, index in case_index.items()
+        if month not in cases or cases[month].fingerprint != cases_fingerprint(index, parameters, as_of)
+    }
+    return sorted(stale | (cases.keys() - case_index.keys()))
+
+
+def explanation_window(month: str, available: Iterable[str]) -> list[str]:
+    """The home months that the record of ``month`` looks at; all of them for the whole analysis."""
+    if month == WHOLE_ANALYSIS:
+        return sorted(available)
+    first = add_months(month, 1 - EXPLANATION_WINDOW_MONTHS)
+    return sorted(home for home in available if first <= home <= month)
+
+
+def explanation_fingerprint(month: str, cases: Files) -> str:
+    """What the explanation of a month depends on."""
+    window = [[home, cases[home].fingerprint, cases[home].content_sha256] for home in explanation_window(month, cases)]
+    return digest([EXPLAIN_CONFIG, window])
+
+
+def stale_explanation_months(cases: Files, explanations: Files) -> list[str]:
+    """Months (and the whole analysis) whose explanations are not those of the cases."""
+    wanted = {*cases, WHOLE_ANALYSIS} if cases else set()
+    stale = {
+        month
+        for month in wanted
+        if month not in explanations or explanations[month].fingerprint != explanation_fingerprint(month, cases)
+    }
+    return sorted(stale | (explanations.keys() - wanted))
+
+
+def add_months(month: str, count: int) -> str:
+    """``add_months("2024-01", -1) == "2023-12"``."""
+    index = int(month[:4]) * 12 + int(month[5:]) - 1 + count
+    return f"{index // 12:04d}-{index % 12 + 1:02d}"
+
+
+def months_between(first: str, last: str) -> list[str]:
+    """All months from ``first`` to ``last``, both included."""
+    months, month = [], first
+    while month <= last:
+        months.append(month)
+        month = add_months(month, 1)
+    return months

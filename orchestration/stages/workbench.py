@@ -1,0 +1,193 @@
+"""What a stage has in hand: one workspace's analysis, its working tree, a DuckDB session and a scratch folder."""
+
+import hashlib
+import inspect
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+from orchestration.lake.content import EXCLUDED_FROM_CONTENT, write_parquet
+from orchestration.stages.tree import Draft, WorkingTree
+
+SCHEMA_VERSION = 1
+"""The version of the event contract, in every event's ``schema_version``."""
+
+
+class RowsLost(Exception):
+    """A file would hold another number of rows than its query counted."""
+
+
+class Completion(BaseModel):
+    """When a case counts as completed. Without any rule every case does.
+
+    A case is completed when its last activity is one of ``end_activities``, or when nothing happened for
+    ``silence_days``; one that began at or before ``left_edge`` (UTC) is cut at the left.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    end_activities: tuple[str, ...] = ()
+    silence_days: int | None = None
+    left_edge: datetime | None = None
+
+
+class AnalysisParameters(BaseModel):
+    """``AnalysisJob.parameters``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    completion: Completion = Completion()
+
+
+@dataclass(frozen=True)
+class RawPart:
+    """One raw Parquet file of one arrival, with what is needed to read it."""
+
+    arrival_id: str
+    arrival_sha256: str
+    rank: int
+    month: str
+    url: str
+    object_key: str
+    rows: int
+    content_sha256: str
+    columns: tuple[str, ...]
+    mapping: dict[str, Any]
+
+
+@dataclass
+class Workbench:
+    """Everything a stage works with. ``session`` opens a locked DuckDB session of this workspace."""
+
+    workspace_id: str
+    workspace_slug: str
+    analysis_id: str
+    parameters: AnalysisParameters
+    tree: WorkingTree
+    raw_parts: Sequence[RawPart]
+    session: Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
+    secure: Callable[[duckdb.DuckDBPyConnection], None]
+    lock: Callable[[duckdb.DuckDBPyConnection], None]
+    scratch: Path
+    as_of: datetime
+    threads: int = 2
+    memory_limit: str = "4GB"
+    progress: Callable[[str], None] = field(default=lambda _line: None)
+
+    def draft(
+        self,
+        dataset: str,
+        month: str,
+        reader: pa.RecordBatchReader,
+        *,
+        rows: int,
+        fingerprint: str,
+        code_version: str,
+        inputs: Sequence[dict[str, Any]] = (),
+        seconds: float = 0.0,
+    ) -> Draft:
+        """Write a month of a dataset to the scratch folder; ``seconds`` is what was spent on it before the writing.
+
+        Raises:
+            RowsLost: the reader gave another number of rows than ``rows``. A DuckDB result that is still being read ends
+                without a word when its connection runs another statement.
+        """
+        began = time.perf_counter()
+        path = self.scratch / f"{dataset}-{month}.parquet"
+        written = write_parquet(reader, path, excluded=EXCLUDED_FROM_CONTENT)
+        if written.rows != rows:
+            raise RowsLost(f"{dataset} of {month}: {written.rows} of {rows} rows were written")
+        return Draft(
+            dataset=dataset,
+            month=month,
+            path=path,
+            rows=written.rows,
+            bytes=written.bytes,
+            content_sha256=written.content_sha256,
+            fingerprint=fingerprint,
+            code_version=code_version,
+            inputs=inputs,
+            seconds=round(seconds + time.perf_counter() - began, 3),
+        )
+
+    def partition_id(self, month: str) -> str:
+        """The Dagster partition key of a month (the dimensions in the order of their names)."""
+        return f"{month}|{self.workspace_slug}"
+
+
+@dataclass(frozen=True)
+class MonthOutcome:
+    """What a stage did for one month of one dataset. ``rows`` is 0 and ``file`` None where there is nothing."""
+
+    dataset: str
+    month: str
+    state: str
+    rows: int
+    content_sha256: str | None = None
+    object_key: str | None = None
+    bytes: int = 0
+    seconds: float = 0.0
+    inputs: Sequence[dict[str, Any]] = ()
+    audits: Sequence[dict[str, Any]] = ()
+    stats: dict[str, Any] = field(default_factory=dict)
+    code_version: str = ""
+
+
+def outcomes(tree: WorkingTree, dataset: str, months: Iterable[str], made: Iterable[str]) -> list[MonthOutcome]:
+    """The outcome of each month: ``made`` now, ``carried over``, or ``empty``."""
+    files, made = tree.files(dataset), set(made)
+    result = []
+    for month in months:
+        file = files.get(month)
+        if file is None:
+            result.append(MonthOutcome(dataset, month, "empty", 0))
+            continue
+        result.append(
+            MonthOutcome(
+                dataset=dataset,
+                month=month,
+                state="made" if month in made else "carried over",
+                rows=file.rows,
+                content_sha256=file.content_sha256,
+                object_key=file.object_key,
+                bytes=file.bytes,
+                seconds=file.seconds,
+                inputs=file.inputs,
+                audits=file.audits,
+                stats=file.stats,
+                code_version=file.code_version,
+            )
+        )
+    return result
+
+
+def audit(name: str, passed: bool, detail: str) -> dict[str, Any]:
+    """One audit result as it is stored with the file and with the release."""
+    return {"audit": name, "passed": passed, "detail": detail}
+
+
+def digest(value: Any) -> str:
+    """The sha256 of a value's canonical JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def source_version(*modules: ModuleType) -> str:
+    """A code version: the sha256 of the modules' source, so that no edit can forget to raise a number."""
+    return digest([inspect.getsource(module) for module in modules])[:16]
+
+
+@contextmanager
+def timed() -> Iterator[Callable[[], float]]:
+    """Yields a function that tells the seconds since the start."""
+    began = time.perf_counter()
+    yield lambda: time.perf_counter() - began
