@@ -1,6 +1,7 @@
 """The Dagster code location: assembly only."""
 
 import dagster as dg
+from dagster_aws.s3 import S3Resource
 from dagster_duckdb import DuckDBResource
 
 from orchestration.assets import events, explainability, process, provenance, raw
@@ -10,7 +11,7 @@ from orchestration.resources import Workspaces
 
 def build_definitions(**overrides: object) -> dg.Definitions:
     """The code location; a test passes its own resources by name."""
-    resources = {"workspaces": Workspaces(duckdb=DuckDBResource(database=":memory:"))}
+    resources = {"workspaces": Workspaces(duckdb=DuckDBResource(database=":memory:"), s3=S3Resource())}
     return dg.Definitions(
         assets=dg.load_assets_from_modules([raw, events, process, explainability, provenance]),
         jobs=[*refresh.JOBS, intake.intake_job],

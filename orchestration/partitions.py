@@ -18,9 +18,13 @@ warnings.filterwarnings("ignore", category=dg.BetaWarning, message=".*PartitionM
 WORKSPACE_PARTITIONS_NAME = "workspace"
 
 workspace_partitions = dg.DynamicPartitionsDefinition(name=WORKSPACE_PARTITIONS_NAME)
-# end_offset: one for the running month, which otherwise has no partition, one for records dated tomorrow at a month's end.
-month_partitions = dg.MonthlyPartitionsDefinition(start_date=load_installation().first_month, fmt="%Y-%m", end_offset=2)
-workspace_months = dg.MultiPartitionsDefinition({"workspace": workspace_partitions, "month": month_partitions})
+# end_offset: the running month, which otherwise has no partition, and the next one, for records dated tomorrow.
+month_partitions = dg.MonthlyPartitionsDefinition(
+    start_date=load_installation().first_month, fmt="%Y-%m", end_offset=2
+)
+workspace_months = dg.MultiPartitionsDefinition(
+    {"workspace": workspace_partitions, "month": month_partitions}
+)
 
 
 def _months(start_offset: int, end_offset: int) -> dg.MultiPartitionMapping:
@@ -30,7 +34,9 @@ def _months(start_offset: int, end_offset: int) -> dg.MultiPartitionMapping:
             "month": dg.DimensionPartitionMapping(
                 "month",
                 dg.TimeWindowPartitionMapping(
-                    start_offset=start_offset, end_offset=end_offset, allow_nonexistent_upstream_partitions=True
+                    start_offset=start_offset,
+                    end_offset=end_offset,
+                    allow_nonexistent_upstream_partitions=True,
                 ),
             ),
         }

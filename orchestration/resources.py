@@ -1,10 +1,11 @@
-"""What assets, sensors and jobs are given: DuckDB connections and the way to a workspace.
+"""What assets, sensors and jobs are given: DuckDB connections, S3 clients, and the way to a workspace.
 
-No resource holds a secret: Dagster sends resource configuration to its UI. Settings are read when a run needs them.
+No resource holds a secret: Dagster shows resource configuration in its UI. Credentials are made when a run needs them.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import dagster as dg
 from dagster_aws.s3 import S3Resource
@@ -20,6 +21,7 @@ class Workspaces(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Opens a workspace for a run: its ledger, its scoped credentials, its working tree."""
 
     duckdb: DuckDBResource
+    s3: S3Resource
 
     def settings(self) -> Settings:
         """The installation's settings, read now."""
@@ -29,24 +31,32 @@ class Workspaces(dg.ConfigurableResource):  # type: ignore[type-arg]
     def open(
         self, slug: str, run_id: str, progress: Callable[[str], None] = lambda _line: None
     ) -> Iterator[OpenedWorkspace]:
-        """One workspace at a time; the session's credentials reach that workspace's prefix alone.
+        """One workspace at a time, held by its lock; the credentials reach that workspace's prefix alone.
 
         The workspace's standing job is running from here on, until its release or its failure.
         """
         settings = self.settings()
-        with open_workspace(settings, slug, run_id, connect=self.duckdb.get_connection, progress=progress) as opened:
+        with open_workspace(
+            settings,
+            slug,
+            run_id,
+            connect=self.duckdb.get_connection,
+            s3_client=self._s3_client,
+            progress=progress,
+        ) as opened:
             if opened.job.status != "running":
                 with database.as_system(settings.system_dsn, opened.workspace.id) as connection:
                     jobs.start(connection, opened.workspace.id, opened.job.id)
             yield opened
 
-
-def s3_client(credentials: ScopedCredentials) -> S3Resource:
-    """dagster-aws' S3 resource with a workspace's credentials. Made at run time, never part of the definitions."""
-    return S3Resource(
-        endpoint_url=credentials.endpoint,
-        region_name=credentials.signing_region,
-        aws_access_key_id=credentials.access_key_id,
-        aws_secret_access_key=credentials.secret_access_key,
-        aws_session_token=credentials.session_token,
-    )
+    def _s3_client(self, credentials: ScopedCredentials) -> Any:
+        """dagster-aws' client with a workspace's credentials: made for this run, never part of the definitions."""
+        scoped = S3Resource(
+            max_attempts=self.s3.max_attempts,
+            endpoint_url=credentials.endpoint,
+            region_name=credentials.signing_region,
+            aws_access_key_id=credentials.access_key_id,
+            aws_secret_access_key=credentials.secret_access_key,
+            aws_session_token=credentials.session_token,
+        )
+        return scoped.get_client()

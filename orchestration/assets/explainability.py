@@ -4,7 +4,6 @@ import dagster as dg
 
 from orchestration.assets.raw import Results
 from orchestration.assets.reporting import report_months
-from orchestration.control_plane.database import workspace_lock
 from orchestration.mining.explain import EXPLAIN_VERSION
 from orchestration.partitions import explanations_need_earlier_cases, months_by_workspace, workspace_months
 from orchestration.resources import Workspaces
@@ -27,7 +26,6 @@ def explainability(context: dg.AssetExecutionContext, workspaces: Workspaces) ->
     """
     for slug, months in months_by_workspace(context.partition_keys).items():
         with workspaces.open(slug, context.run_id, context.log.info) as opened:
-            with workspace_lock(workspaces.settings().system_dsn, opened.workspace.id):
-                made = stage_explanations(opened.bench, months)
+            made = stage_explanations(opened.bench, months)
         report_months(context, slug, made, "explainability")
     yield dg.MaterializeResult(asset_key="explainability")

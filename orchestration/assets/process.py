@@ -8,7 +8,6 @@ from dagster_dbt import DagsterDbtTranslator, dbt_assets
 
 from orchestration.assets.raw import Results
 from orchestration.assets.reporting import check_results, report_months
-from orchestration.control_plane.database import workspace_lock
 from orchestration.mining.dbt_build import manifest_path
 from orchestration.partitions import cases_need_later_events, months_by_workspace, workspace_months
 from orchestration.resources import Workspaces
@@ -47,8 +46,7 @@ def process_models(context: dg.AssetExecutionContext, workspaces: Workspaces) ->
     outcomes = []
     for slug, months in months_by_workspace(context.partition_keys).items():
         with workspaces.open(slug, context.run_id, context.log.info) as opened:
-            with workspace_lock(workspaces.settings().system_dsn, opened.workspace.id):
-                made = stage_process(opened.bench, months)
+            made = stage_process(opened.bench, months)
         for dataset in PROCESS_DATASETS:
             report_months(context, slug, [o for o in made if o.dataset == dataset], dataset)
         outcomes += made

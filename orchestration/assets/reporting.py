@@ -38,7 +38,11 @@ def month_metadata(outcome: MonthOutcome) -> dict[str, Any]:
             "audits": dg.MetadataValue.json(list(outcome.audits)),
         }
     if outcome.object_key:
-        metadata |= {"object": outcome.object_key, "bytes": outcome.bytes, "code_version": outcome.code_version}
+        metadata |= {
+            "object": outcome.object_key,
+            "bytes": outcome.bytes,
+            "code_version": outcome.code_version,
+        }
     metadata |= {name: value for name, value in outcome.stats.items() if isinstance(value, int | float)}
     if outcome.stats.get("top"):
         metadata["picture"] = dg.MetadataValue.md(bar_chart(outcome.stats["top"]))
@@ -50,7 +54,9 @@ def sentence(outcome: MonthOutcome) -> str:
     name = outcome.dataset.replace("_", " ")
     if outcome.state == "empty":
         return f"Nothing in {outcome.month}."
-    verb = {"made": "made in this run", "carried over": "carried over: its inputs are unchanged"}.get(outcome.state, outcome.state)
+    verb = {"made": "made in this run", "carried over": "carried over: its inputs are unchanged"}.get(
+        outcome.state, outcome.state
+    )
     return f"**{outcome.rows:,}** rows of {name} in {outcome.month}, {verb}."
 
 
@@ -67,7 +73,7 @@ def bar_chart(bars: Sequence[Sequence[Any]]) -> str:
 
 def _svg(bars: Sequence[Sequence[Any]], greatest: float) -> str:
     rows = []
-    for place, (label, value) in enumerate(bars):
+    for place, (_label, value) in enumerate(bars):
         y = place * _BAR_HEIGHT
         rows.append(f"<path d='M0 {y}h{max(1, round(_WIDTH * value / greatest))}v12H0'/>")
     labels = "".join(

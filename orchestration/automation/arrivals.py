@@ -56,9 +56,13 @@ def _refresh_requests(context: dg.SensorEvaluationContext, free: set[str]) -> It
     planned = set()
     for slug, plan in plans(plan_run, free):
         planned.add(slug)
-        tried = context.instance.get_runs_count(dg.RunsFilter(tags={PLAN_TAG: plan.subject, WORKSPACE_TAG: slug}))
+        tried = context.instance.get_runs_count(
+            dg.RunsFilter(tags={PLAN_TAG: plan.subject, WORKSPACE_TAG: slug})
+        )
         if tried >= MOST_ATTEMPTS:
-            context.log.warning(f"{slug}: gave up on the {plan.kind} run after {tried} attempts; see its last run")
+            context.log.warning(
+                f"{slug}: gave up on the {plan.kind} run after {tried} attempts; see its last run"
+            )
             continue
         yield run_request(slug, plan, str(tried))
     settle(free - planned)

@@ -34,7 +34,10 @@ def take_in_dropped_files(context: dg.OpExecutionContext) -> None:
             failed.append(dropped)
     if failed:
         named = "; ".join(f"{dropped.object_key}: {dropped.message}" for dropped in failed)
-        raise dg.Failure(f"{len(failed)} dropped file(s) could not be read, the others landed. {named}", allow_retries=False)
+        raise dg.Failure(
+            f"{len(failed)} dropped file(s) could not be read, the others landed. {named}",
+            allow_retries=False,
+        )
 
 
 @dg.job(

@@ -1,4 +1,4 @@
-"""The standing job's status follows its runs: set from inside a run, and here for runs that died or had nothing to release."""
+"""The standing job's status follows its runs: set inside a run, and here for runs that died or released nothing."""
 
 from collections.abc import Iterable
 

@@ -9,8 +9,9 @@ from orchestration.automation.planner import RunKind, RunPlan, plan_catch_up
 from orchestration.control_plane import database, jobs, releases, workspaces
 from orchestration.partitions import partition_key, workspace_months
 from orchestration.settings import load_installation, load_settings
-from orchestration.stages.publish import read_state, today
+from orchestration.stages.publish import read_state
 from orchestration.stages.release import WorkingTreeState
+from orchestration.stages.workbench import today
 
 PLAN_TAG = "casetrail/plan"
 

@@ -11,7 +11,9 @@ from orchestration.cli.workspace import ActingUser, AsJson, WorkspaceName, actin
 from orchestration.control_plane import jobs, releases, workspaces
 from orchestration.stages.workbench import AnalysisParameters
 
-analysis_app = typer.Typer(help="Look at the standing analysis, and say when a case is completed.", no_args_is_help=True)
+analysis_app = typer.Typer(
+    help="Look at the standing analysis, and say when a case is completed.", no_args_is_help=True
+)
 
 
 @analysis_app.command()
@@ -52,7 +54,9 @@ def show(workspace: WorkspaceName, acting_user: ActingUser = None, as_json: AsJs
         if job.provenance_id is not None:
             rows = releases.explanations(connection, found.id, job.provenance_id, None)
     if as_json:
-        typer.echo(json.dumps({**asdict(job), "explanations": rows}, default=str, indent=2, ensure_ascii=False))
+        typer.echo(
+            json.dumps({**asdict(job), "explanations": rows}, default=str, indent=2, ensure_ascii=False)
+        )
         return
     typer.echo(f"{job.id}: {job.status}, release {job.provenance_id or 'none yet'}")
     if job.error_message:

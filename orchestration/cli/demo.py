@@ -35,7 +35,9 @@ def demo(
         with tempfile.TemporaryDirectory(prefix="casetrail-demo-") as folder:
             log = Path(folder) / "lead_to_cash.csv"
             truth = write_lead_to_cash(log, cases=cases, cut_at_end=True)
-            typer.echo(f"\nA log of {truth.cases:,} cases with planted causes of delay: {truth.events:,} events.")
+            typer.echo(
+                f"\nA log of {truth.cases:,} cases with planted causes of delay: {truth.events:,} events."
+            )
             upload(SLUG, log, wait=True)
         _show_result()
         typer.echo(f"\nDone in {time.monotonic() - began:.0f} s.")
@@ -64,8 +66,13 @@ def _show_result() -> None:
         job = jobs.standing_job(connection, workspace.id)
         assert job.provenance_id is not None, "upload waits for a release"
         explanations = releases.explanations(connection, workspace.id, job.provenance_id, None)
-    counts = "select count(*) as cases, sum(event_count)::bigint as events, count(*) filter (state = 'open') as open from cases"
-    _show("Counts", counts)
+    _show(
+        "Counts",
+        """
+        select count(*) as cases, sum(event_count)::bigint as events, count(*) filter (state = 'open') as open_cases
+        from cases
+        """,
+    )
     _show(
         "Top variants",
         """

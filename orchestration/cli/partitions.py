@@ -12,7 +12,7 @@ def ensure_workspace_partition(slug: str) -> None:
     environment = dagster_environment(load_settings())
     if not Path(environment["DAGSTER_HOME"]).is_dir():
         return
-    os.environ.update(environment)
+    os.environ.update(environment)  # noqa: TID251  (Dagster finds its instance by the environment only)
     # Dagster takes a second to import, and most commands do not need it.
     from dagster import DagsterInstance
 

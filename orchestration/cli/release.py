@@ -17,14 +17,20 @@ from orchestration.lake.views import VIEWS, ViewSource
 from orchestration.settings import load_settings
 from orchestration.stages.replay import Comparison, replay
 
-provenance_app = typer.Typer(help="Look at a release's provenance record, and replay it.", no_args_is_help=True)
+provenance_app = typer.Typer(
+    help="Look at a release's provenance record, and replay it.", no_args_is_help=True
+)
 
-Analysis = Annotated[str | None, typer.Option("--analysis", metavar="ID", help="The standing one if not given.")]
+Analysis = Annotated[
+    str | None, typer.Option("--analysis", metavar="ID", help="The standing one if not given.")
+]
 
 
 def query(
     workspace: WorkspaceName,
-    sql: Annotated[str, typer.Argument(help="One SELECT over events, cases, variants, process_map, quarantine.")],
+    sql: Annotated[
+        str, typer.Argument(help="One SELECT over events, cases, variants, process_map, quarantine.")
+    ],
     analysis: Analysis = None,
     acting_user: ActingUser = None,
     as_json: AsJson = False,
@@ -34,7 +40,9 @@ def query(
     result = run_sql(workspace, sql, analysis=analysis, acting_user=acting_user, rows=rows)
     names = [name for name, _kind in result.columns]
     if as_json:
-        typer.echo(json.dumps([dict(zip(names, row, strict=True)) for row in result.rows], ensure_ascii=False))
+        typer.echo(
+            json.dumps([dict(zip(names, row, strict=True)) for row in result.rows], ensure_ascii=False)
+        )
         return
     table = Table(*names, box=None)
     for row in result.rows:
@@ -43,7 +51,12 @@ def query(
 
 
 def run_sql(
-    workspace: str, sql: str, *, analysis: str | None = None, acting_user: str | None = None, rows: int = 10_000
+    workspace: str,
+    sql: str,
+    *,
+    analysis: str | None = None,
+    acting_user: str | None = None,
+    rows: int = 10_000,
 ) -> QueryResult:
     """Run one SELECT over the current release; what goes wrong is told in one line.
 
@@ -58,7 +71,9 @@ def run_sql(
     limits = QueryLimits(memory=settings.query_memory, seconds=settings.query_seconds, rows=rows)
     bucket = f"s3://{credentials.bucket}/"
     views = {
-        name: ViewSource([bucket + key for key in keys], {bucket + key: origin for key, origin in keys.items() if origin})
+        name: ViewSource(
+            [bucket + key for key in keys], {bucket + key: origin for key, origin in keys.items() if origin}
+        )
         for name, keys in sources.items()
     }
     try:
@@ -77,7 +92,9 @@ def _fail(message: str, code: int) -> NoReturn:
 Keys = dict[str, Any]
 
 
-def _view_sources(connection: Connection, workspace: workspaces.Workspace, analysis: str | None) -> dict[str, Keys]:
+def _view_sources(
+    connection: Connection, workspace: workspaces.Workspace, analysis: str | None
+) -> dict[str, Keys]:
     """View -> the released object keys behind it; quarantine has the arrival of each."""
     provenance_id = _current_release(connection, workspace, analysis)
     sources: dict[str, Keys] = {name: {} for name in VIEWS}
@@ -97,7 +114,10 @@ def _current_release(connection: Connection, workspace: workspaces.Workspace, an
         else jobs.standing_job(connection, workspace.id)
     )
     if job.provenance_id is None:
-        _fail(f"{workspace.slug} has no release yet: upload a log (casetrail upload {workspace.slug} FILE --wait)", 1)
+        _fail(
+            f"{workspace.slug} has no release yet: upload a log (casetrail upload {workspace.slug} FILE --wait)",
+            1,
+        )
     return job.provenance_id
 
 
@@ -105,7 +125,9 @@ def _current_release(connection: Connection, workspace: workspaces.Workspace, an
 def show(
     workspace: WorkspaceName,
     analysis: Analysis = None,
-    release: Annotated[str | None, typer.Option(metavar="ID", help="An older release's provenance id.")] = None,
+    release: Annotated[
+        str | None, typer.Option(metavar="ID", help="An older release's provenance id.")
+    ] = None,
     acting_user: ActingUser = None,
     as_json: AsJson = False,
 ) -> None:
@@ -120,14 +142,18 @@ def show(
     if as_json:
         typer.echo(json.dumps(record, default=str, indent=2, ensure_ascii=False))
         return
-    typer.echo(f"release {record['id']}, made {record['created_at']:%Y-%m-%d %H:%M} UTC, as of {record['as_of']:%Y-%m-%d}")
+    typer.echo(
+        f"release {record['id']}, made {record['created_at']:%Y-%m-%d %H:%M} UTC, as of {record['as_of']:%Y-%m-%d}"
+    )
     typer.echo(f"content {record['content_sha256']}")
     table = Table("step", "name", "months", "rows", "seconds", "code", box=None)
     for step in record["etl_steps"]:
         rows = sum(output["rows"] for output in step["outputs"])
         code = ", ".join(version[:12] for version in step.get("code_versions", ()))
         months = len({output["month"] for output in step["outputs"]})
-        table.add_row(str(step["step"]), step["name"], str(months), f"{rows:,}", str(step.get("seconds", "")), code)
+        table.add_row(
+            str(step["step"]), step["name"], str(months), f"{rows:,}", str(step.get("seconds", "")), code
+        )
     Console().print(table)
     failed = [a for a in record["audits"] if not a["passed"]]
     typer.echo(f"{len(record['audits'])} audits, {len(failed)} failed")
@@ -138,7 +164,9 @@ def verify(
     workspace: WorkspaceName,
     acting_user: ActingUser = None,
     as_json: AsJson = False,
-    threads: Annotated[int, typer.Option(help="DuckDB threads of the replay; the result does not depend on it.")] = 2,
+    threads: Annotated[
+        int, typer.Option(help="DuckDB threads of the replay; the result does not depend on it.")
+    ] = 2,
 ) -> None:
     """Replay the current release from raw and compare every content hash. Exit code 1 if one differs."""
     with acting(acting_user) as connection:  # only who may read the workspace may have it replayed

@@ -34,7 +34,12 @@ Column = Annotated[str | None, typer.Option(metavar="COL")]
 
 def upload(
     workspace: WorkspaceName,
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="CSV, XES or Parquet; also .gz, .zip.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            exists=True, dir_okay=False, readable=True, help="CSV, XES or Parquet; also .gz, .zip."
+        ),
+    ],
     case_id: Column = None,
     activity: Column = None,
     timestamp: Column = None,
@@ -44,15 +49,31 @@ def upload(
     org_unit: Column = None,
     lifecycle: Column = None,
     record_key: Annotated[
-        list[str] | None, typer.Option(metavar="COL", help="Identifies a record; may be given again. A new version replaces the old.")
+        list[str] | None,
+        typer.Option(
+            metavar="COL", help="Identifies a record; may be given again. A new version replaces the old."
+        ),
     ] = None,
-    order: Annotated[str | None, typer.Option(metavar="COL", help="Orders events of a case that have the same time.")] = None,
-    timestamp_format: Annotated[str | None, typer.Option(metavar="FMT", help="iso, day-first, month-first, epoch-s, epoch-ms or a strptime pattern.")] = None,
-    timezone: Annotated[str | None, typer.Option(metavar="TZ", help="Zone of times without an offset, such as Europe/Berlin.")] = None,
+    order: Annotated[
+        str | None, typer.Option(metavar="COL", help="Orders events of a case that have the same time.")
+    ] = None,
+    timestamp_format: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FMT", help="iso, day-first, month-first, epoch-s, epoch-ms or a strptime pattern."
+        ),
+    ] = None,
+    timezone: Annotated[
+        str | None, typer.Option(metavar="TZ", help="Zone of times without an offset, such as Europe/Berlin.")
+    ] = None,
     delimiter: Annotated[str | None, typer.Option(metavar="C")] = None,
     encoding: Annotated[str | None, typer.Option(metavar="E")] = None,
-    null: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="A value that means nothing; may be given again.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
+    null: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="A value that means nothing; may be given again.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until a release holds the file.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait at most.")] = 3600,
     acting_user: ActingUser = None,
@@ -147,9 +168,13 @@ def _show_probe(looked: Probe, as_json: bool) -> None:
         table.add_row(suggestion.field, suggestion.column, f"{suggestion.confidence:.0%}", suggestion.reason)
     console.print(table)
     for row in looked.first_rows:
-        typer.echo(json.dumps({k: v for k, v in row.items() if v is not None}, default=str, ensure_ascii=False))
+        typer.echo(
+            json.dumps({k: v for k, v in row.items() if v is not None}, default=str, ensure_ascii=False)
+        )
     for rejected in looked.quarantine:
-        typer.echo(f"would be quarantined: {rejected.count:,} {rejected.reason}: {rejected.examples[0]['message']}")
+        typer.echo(
+            f"would be quarantined: {rejected.count:,} {rejected.reason}: {rejected.examples[0]['message']}"
+        )
     for warning in looked.warnings:
         typer.echo(f"warning: {warning}")
     for question in looked.questions:
@@ -166,8 +191,8 @@ def _show_intake(taken: Intake, as_json: bool) -> None:
         typer.echo(f"{arrival.file_name} is here already (arrival {arrival.id}); nothing was done.", err=True)
         return
     typer.echo(
-        f"arrival {arrival.id}: {landing.records:,} records = {landing.landed:,} landed in {len(landing.months)} month(s)"
-        f" + {landing.non_event:,} non-event + {landing.quarantined:,} quarantined",
+        f"arrival {arrival.id}: {landing.records:,} records = {landing.landed:,} landed in"
+        f" {len(landing.months)} month(s) + {landing.non_event:,} non-event + {landing.quarantined:,} quarantined",
         err=True,
     )
     for reason, count in landing.reasons.items():

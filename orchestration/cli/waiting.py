@@ -35,7 +35,9 @@ def wait_for_release(
     while time.monotonic() - began < timeout_seconds:
         with database.as_system(settings.system_dsn, workspace_id) as connection:
             job = jobs.standing_job(connection, workspace_id)
-            if job.provenance_id and _holds(releases.provenance(connection, workspace_id, job.provenance_id), arrival_id):
+            if job.provenance_id and _holds(
+                releases.provenance(connection, workspace_id, job.provenance_id), arrival_id
+            ):
                 return job
             files = staging.count_by_dataset(connection, workspace_id, job.id)
         attempts = job.attempt if attempts is None else attempts
@@ -44,7 +46,8 @@ def wait_for_release(
         tell(f"{_stage(job, files)}, {time.monotonic() - began:.0f} s")
         time.sleep(0.5)
     raise StillRunning(
-        f"no release after {timeout_seconds:.0f} s; look at the runs in the Dagster UI (casetrail status names its address)"
+        f"no release after {timeout_seconds:.0f} s; look at the runs in the Dagster UI"
+        " (casetrail status names its address)"
     )
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import duckdb
 
+from orchestration.connectors.canonical import SPACES, aliases, canonical, present
 from orchestration.connectors.errors import AmbiguousMapping, Question
 from orchestration.connectors.mapping import Mapping
 from orchestration.connectors.staging import Staged, ident, literal
@@ -33,8 +34,6 @@ REASONS = {
 }
 """Why a record is put into quarantine, in the order in which reasons are judged."""
 
-_SPACES = "' ' || chr(9) || chr(10) || chr(13)"
-_NATURAL_DIGITS = 38
 _MARGIN = timedelta(days=2)  # local days reach beyond the UTC days of the bounds
 _LANDED_AS = {
     "_timestamp": "t_utc",
@@ -121,10 +120,9 @@ def classify(
     """
     main, start = readings(session, staged, mapping)
     times = {"t": main, "s": start} if start else {"t": main}
-    # Inside, the source's columns are c1, c2, ...: no name of theirs can meet one of ours.
-    source = ", ".join(f"{ident(name)} AS {alias}" for name, alias in _aliases(staged).items())
-    query = f"SELECT {', '.join(filter(None, ['_row_number', source]))} FROM ({staged.relation})"
-    query = f"SELECT *, {_canonical(session, staged, mapping)} FROM ({query})"
+    source = ", ".join(f"{ident(name)} AS {alias}" for name, alias in aliases(staged).items())
+    query = f"SELECT _row_number, {source} FROM ({staged.relation})"
+    query = f"SELECT *, {canonical(session, staged, mapping)} FROM ({query})"
     query = f"SELECT *, {', '.join(shape_sql(x + '_text') + f' AS {x}_shape' for x in times)} FROM ({query})"
     query = f"SELECT *, {', '.join(_parsed(x, reading) for x, reading in times.items())} FROM ({query})"
     for name, reading in times.items():
@@ -139,7 +137,7 @@ def classify(
 def _reading(
     session: duckdb.DuckDBPyConnection, staged: Staged, mapping: Mapping, field: str, column: str
 ) -> Reading:
-    values = f"SELECT trim({_present(ident(column), mapping.null)}) AS v FROM ({staged.relation})"
+    values = f"SELECT trim({present(ident(column), mapping.null)}) AS v FROM ({staged.relation})"
     reading = read_column(session, values, mapping.timestamp_format, field=field, column=column)
     if reading.has_naive and mapping.timezone is None:
         what = "dates without a time" if all(x.date_only for x in reading.layouts) else "times without a zone"
@@ -151,66 +149,6 @@ def _reading(
             )
         )
     return reading
-
-
-def _aliases(staged: Staged) -> dict[str, str]:
-    return {name: f"c{position}" for position, name in enumerate(staged.names, start=1)}
-
-
-def _present(value: str, null: tuple[str, ...]) -> str:
-    """SQL of a value, null where it is blank or a declared null marker."""
-    markers = f" OR {value} IN ({', '.join(map(literal, null))})" if null else ""
-    # What is blank sorts before "!", the character after the space; most values need no trimming to know.
-    return f"CASE WHEN ({value} < '!' AND trim({value}, {_SPACES}) = ''){markers} THEN NULL ELSE {value} END"
-
-
-def _canonical(session: duckdb.DuckDBPyConnection, staged: Staged, mapping: Mapping) -> str:
-    """SQL of the canonical columns but the times; those as text."""
-    alias = _aliases(staged)
-
-    def value(column: str | None) -> str:
-        return _present(alias[column], mapping.null) if column else "NULL::VARCHAR"
-
-    columns = {
-        "case_id": value(mapping.case_id),
-        "activity": value(mapping.activity),
-        "resource_id": value(mapping.resource),
-        "role": value(mapping.role),
-        "org_unit": value(mapping.org_unit),
-        "lifecycle": value(mapping.lifecycle),
-        "order_key": _order_key(session, staged, mapping, value(mapping.order)),
-        "record_key": _record_key([value(column) for column in mapping.record_key]),
-        "t_text": f"trim({value(mapping.timestamp)})",
-        "s_text": f"trim({value(mapping.start_timestamp)})",
-    }
-    return ", ".join(f"{sql} AS {name}" for name, sql in columns.items())
-
-
-def _order_key(session: duckdb.DuckDBPyConnection, staged: Staged, mapping: Mapping, value: str) -> str:
-    """SQL of the order key: bigint if every value is an integer, else text whose order is the natural one.
-
-    In text each run of digits is padded with zeros, so that 9 sorts before 10; digits after a point are a
-    fraction and stay. Negative numbers among text are not put in order.
-    """
-    if mapping.order is None:
-        return "NULL::BIGINT"
-    column = _present(ident(mapping.order), mapping.null)
-    row = session.sql(
-        f"SELECT bool_and(regexp_full_match(v, '[+-]?[0-9]+') AND try_cast(v AS BIGINT) IS NOT NULL) "
-        f"FROM (SELECT {column} AS v FROM ({staged.relation})) WHERE v IS NOT NULL"
-    ).fetchone()
-    if row and row[0] is not False:
-        return f"try_cast({value} AS BIGINT)"
-    padded = rf"regexp_replace({value}, '(^|[^.0-9])([0-9]+)', '\1{'0' * _NATURAL_DIGITS}\2', 'g')"
-    return rf"regexp_replace({padded}, '(^|[^.0-9])[0-9]*([0-9]{{{_NATURAL_DIGITS}}})', '\1\2', 'g')"
-
-
-def _record_key(values: list[str]) -> str:
-    """SQL of the sha256 of the length-prefixed values (UTF-8 bytes); a missing value is ``-``."""
-    if not values:
-        return "NULL::VARCHAR"
-    parts = " || ".join(f"coalesce(strlen({value}) || ':' || {value}, '-')" for value in values)
-    return f"CASE WHEN coalesce({', '.join(values)}) IS NULL THEN NULL ELSE sha256({parts}) END"
 
 
 def _parsed(name: str, reading: Reading) -> str:
@@ -258,8 +196,8 @@ def _in_utc(
 
 def _judged(query: str, staged: Staged, mapping: Mapping, bounds: Bounds) -> str:
     """SQL of the view: canonical columns under their landed names, and the verdict."""
-    alias = _aliases(staged)
-    blank = " AND ".join(f"coalesce(trim({c}, {_SPACES}), '') = ''" for c in alias.values())
+    alias = aliases(staged)
+    blank = " AND ".join(f"coalesce(trim({c}, {SPACES}), '') = ''" for c in alias.values())
     timestamp = (mapping.timestamp, alias[mapping.timestamp])
     start = (
         (mapping.start_timestamp, alias[mapping.start_timestamp]) if mapping.start_timestamp else ("", "NULL")
@@ -288,7 +226,7 @@ def _judged(query: str, staged: Staged, mapping: Mapping, bounds: Bounds) -> str
             + " END"
         )
 
-    columns = ["_row_number", *(f"{alias} AS {ident(name)}" for name, alias in _aliases(staged).items())]
+    columns = ["_row_number", *(f"{alias} AS {ident(name)}" for name, alias in aliases(staged).items())]
     columns += [f"{sql} AS {landed}" for landed, sql in _LANDED_AS.items()]
     columns += [
         "year(t_utc) * 100 + month(t_utc) AS _month",

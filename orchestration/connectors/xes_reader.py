@@ -49,6 +49,8 @@ def stage_xes(
                 truncated = True
                 break
     chunks.flush()
+    if not chunks.columns:
+        raise UnreadableFile("The XES log holds no events.")
     return Staged(
         format="xes",
         columns=tuple((name, log.types.get(key, "string")) for key, name in chunks.columns.items()),
@@ -209,8 +211,6 @@ class _Chunks:
 
     def relation(self) -> str:
         """SQL of all records with all columns."""
-        if not self._paths:
-            return "SELECT NULL::BIGINT AS _row_number WHERE false"
         columns = ", ".join(["_row_number", *map(ident, self.columns.values())])
         files = ", ".join(map(literal, self._paths))
         return f"SELECT {columns} FROM read_parquet([{files}], union_by_name = true)"

@@ -120,7 +120,10 @@ def publish(
 
 
 def _insert_explanations(
-    cursor: psycopg.Cursor[Any], release: NewRelease, provenance_id: str, explanations: Sequence[ExplanationRow]
+    cursor: psycopg.Cursor[Any],
+    release: NewRelease,
+    provenance_id: str,
+    explanations: Sequence[ExplanationRow],
 ) -> None:
     cursor.executemany(
         """

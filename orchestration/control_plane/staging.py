@@ -37,7 +37,8 @@ _COLUMNS = (
 _UPSERT = f"""
 insert into staged_files (workspace_id, analysis_id, {_COLUMNS})
 values (%(workspace_id)s, %(analysis_id)s, %(dataset)s, %(month)s, %(object_key)s, %(rows)s, %(bytes)s,
-        %(content_sha256)s, %(fingerprint)s, %(inputs)s, %(code_version)s, %(audits)s, %(stats)s, %(seconds)s, %(run_id)s)
+        %(content_sha256)s, %(fingerprint)s, %(inputs)s, %(code_version)s, %(audits)s, %(stats)s, %(seconds)s,
+        %(run_id)s)
 on conflict (workspace_id, analysis_id, dataset, month) do update set
     object_key = excluded.object_key, rows = excluded.rows, bytes = excluded.bytes,
     content_sha256 = excluded.content_sha256, fingerprint = excluded.fingerprint, inputs = excluded.inputs,
@@ -46,7 +47,9 @@ on conflict (workspace_id, analysis_id, dataset, month) do update set
 """
 
 
-def stage(connection: psycopg.Connection[Any], workspace_id: str, analysis_id: str, files: Sequence[StagedFile]) -> None:
+def stage(
+    connection: psycopg.Connection[Any], workspace_id: str, analysis_id: str, files: Sequence[StagedFile]
+) -> None:
     """Put files into the working tree, each replacing the one of its dataset and month."""
     rows = [
         asdict(file)
@@ -59,7 +62,11 @@ def stage(connection: psycopg.Connection[Any], workspace_id: str, analysis_id: s
 
 
 def unstage(
-    connection: psycopg.Connection[Any], workspace_id: str, analysis_id: str, dataset: str, months: Sequence[str]
+    connection: psycopg.Connection[Any],
+    workspace_id: str,
+    analysis_id: str,
+    dataset: str,
+    months: Sequence[str],
 ) -> None:
     """Drop months from the working tree."""
     connection.execute(
@@ -76,7 +83,10 @@ def staged_files(
 
 
 def all_staged_files(
-    connection: psycopg.Connection[Any], workspace_id: str, analysis_id: str, datasets: Sequence[str] | None = None
+    connection: psycopg.Connection[Any],
+    workspace_id: str,
+    analysis_id: str,
+    datasets: Sequence[str] | None = None,
 ) -> list[StagedFile]:
     """Every staged file of an analysis (or those of some datasets), ordered by dataset and month."""
     with connection.cursor(row_factory=class_row(StagedFile)) as cursor:
@@ -90,11 +100,14 @@ def all_staged_files(
         ).fetchall()
 
 
-def count_by_dataset(connection: psycopg.Connection[Any], workspace_id: str, analysis_id: str) -> Counter[str]:
+def count_by_dataset(
+    connection: psycopg.Connection[Any], workspace_id: str, analysis_id: str
+) -> Counter[str]:
     """How many months of each dataset are staged."""
     rows = connection.execute(
         """
-        select dataset, count(*) as files from staged_files where workspace_id = %s and analysis_id = %s group by dataset
+        select dataset, count(*) as files from staged_files
+        where workspace_id = %s and analysis_id = %s group by dataset
         """,
         (workspace_id, analysis_id),
     ).fetchall()

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import boto3
 from boto3.s3.transfer import TransferConfig
@@ -55,11 +56,11 @@ class WorkspaceStore:
     another region's bucket ``WrongRegion``, both before anything is sent.
     """
 
-    def __init__(self, credentials: ScopedCredentials) -> None:
-        """Sends nothing; the first call does."""
+    def __init__(self, credentials: ScopedCredentials, client: Any = None) -> None:
+        """Sends nothing; the first call does. ``client`` is a boto3 S3 client with these credentials."""
         self.credentials = credentials
         self._bucket = credentials.bucket
-        self._s3 = boto3.client(
+        self._s3 = client or boto3.client(
             "s3",
             endpoint_url=credentials.endpoint,
             region_name=credentials.signing_region,

@@ -80,7 +80,7 @@ def build_process_models(
     prepare: Callable[[duckdb.DuckDBPyConnection], None],
     *,
     threads: int = 2,
-    memory_limit: str = "1GB",
+    memory_limit: str = "700MB",
     temp_directory: Path | None = None,
     packing: Packing | None = None,
     manifest_cache: Path | None = None,
@@ -252,7 +252,7 @@ def _runner(frozen: Path | None = None) -> "dbtRunner":
 
 
 def _finished(session: "Session", outcome: "dbtRunnerResult") -> ProcessBuild:
-    from dbt.node_types import NodeType
+    from dbt.artifacts.resources.types import NodeType
 
     if session.error is not None:
         raise session.error

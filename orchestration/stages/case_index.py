@@ -25,7 +25,9 @@ def stage_case_index(bench: Workbench) -> list[str]:
     with bench.session() as connection:
         load_case_months(connection, bench.tree)
         homes = _home_months(connection)
-        changed = [h for h, home in homes.items() if h not in staged or staged[h].fingerprint != home.fingerprint]
+        changed = [
+            h for h, home in homes.items() if h not in staged or staged[h].fingerprint != home.fingerprint
+        ]
         drafts = []
         for month in changed:
             # Before the reader: another statement on the connection would end its stream.
@@ -52,12 +54,15 @@ from case_months where home_month = ? order by global_case_id, event_month
 """
 
 
-def _inputs(connection: duckdb.DuckDBPyConnection, home: str, sources: dict[str, StagedFile]) -> list[dict[str, Any]]:
+def _inputs(
+    connection: duckdb.DuckDBPyConnection, home: str, sources: dict[str, StagedFile]
+) -> list[dict[str, Any]]:
     rows = connection.execute(
         "select distinct event_month from case_months where home_month = ? order by 1", [home]
     ).fetchall()
     return [
-        {"dataset": "event_index", "month": month, "content_sha256": sources[month].content_sha256} for (month,) in rows
+        {"dataset": "event_index", "month": month, "content_sha256": sources[month].content_sha256}
+        for (month,) in rows
     ]
 
 
@@ -65,7 +70,8 @@ def load_case_months(connection: duckdb.DuckDBPyConnection, tree: WorkingTree) -
     """Table ``case_months``: one row per case and event month, with the case's home month (that of its first event)."""
     sources = tree.files("event_index")
     rows = " union all ".join(
-        f"select '{month}' as event_month, * from read_parquet('{tree.url(file)}')" for month, file in sources.items()
+        f"select '{month}' as event_month, * from read_parquet('{tree.url(file)}')"
+        for month, file in sources.items()
     )
     empty = (
         "select null::varchar as event_month, null::uuid as global_case_id, null::integer as event_count,"

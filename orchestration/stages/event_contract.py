@@ -14,8 +14,8 @@ class EventContractBroken(Exception):
     """A month of events does not keep the contract; the message names column, check and first value."""
 
 
-def _label(**rules: object) -> pa.Column:
-    return pa.Column(pl.String, pa.Check.str_length(min_value=1), **rules)
+def _label() -> pa.Column:
+    return pa.Column(pl.String, pa.Check.str_length(min_value=1))
 
 
 EVENT = pa.DataFrameSchema(
@@ -37,7 +37,7 @@ EVENT = pa.DataFrameSchema(
         "source_sequence": _label(),
     }
 )
-"""One canonical event. The identities of workspace, analysis, case and arrival are UUIDs by type and not repeated here."""
+"""One canonical event. Workspace, analysis, case and arrival are UUIDs by type and not repeated here."""
 
 
 def validate(path: Path, month: str) -> None:

@@ -6,6 +6,7 @@ home months a change touches.
 
 import sys
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -37,18 +38,27 @@ def stage_events(bench: Workbench, months: Iterable[str]) -> list[MonthOutcome]:
     Raises:
         EventContractBroken: a month's rows do not keep the contract; nothing of that month is staged.
     """
-    months, made = sorted(months), []
+    months = sorted(months)
     staged = bench.tree.files("events")
     with bench.session() as connection:
         _find_losers(connection, bench.raw_parts)
+        stale = []
         for month in months:
             parts = sorted((p for p in bench.raw_parts if p.month == month), key=lambda p: p.rank)
             fingerprint = digest([events_sources(parts), _losers_of(connection, parts)])
-            if not parts or (month in staged and staged[month].fingerprint == fingerprint):
-                continue
+            if parts and (month not in staged or staged[month].fingerprint != fingerprint):
+                stale.append((month, parts, fingerprint))
+
+        def make(job: tuple[str, list[RawPart], str]) -> str:
+            month, parts, fingerprint = job
             bench.progress(f"events {month}: {sum(p.rows for p in parts):,} raw rows")
-            bench.tree.put(_make_month(bench, connection, month, parts, fingerprint))
-            made.append(month)
+            with connection.cursor() as cursor:
+                bench.tree.put(_make_month(bench, cursor, month, parts, fingerprint))
+            return month
+
+        # A month's file is mostly one row group, which DuckDB reads with one thread: so several months at a time.
+        with ThreadPoolExecutor(bench.threads) as pool:
+            made = list(pool.map(make, stale))
     emptied = [m for m in months if m in staged and not any(p.month == m for p in bench.raw_parts)]
     for dataset in ("events", "event_index"):
         bench.tree.forget(dataset, emptied)
@@ -68,7 +78,7 @@ def _find_losers(connection: duckdb.DuckDBPyConnection, parts: Sequence[RawPart]
     The newest version has the greatest declared order value; without one, the latest upload wins.
     """
     connection.execute(
-        "create or replace temp table losers (arrival_id varchar, month varchar, row_number bigint, kind varchar)"
+        "create or replace table losers (arrival_id varchar, month varchar, row_number bigint, kind varchar)"
     )
     keyed = [part for part in parts if part.mapping.get("record_key")]
     if not keyed:
@@ -115,16 +125,25 @@ def _losers_of(connection: duckdb.DuckDBPyConnection, parts: Sequence[RawPart]) 
 
 
 def _make_month(
-    bench: Workbench, connection: duckdb.DuckDBPyConnection, month: str, parts: Sequence[RawPart], fingerprint: str
+    bench: Workbench,
+    connection: duckdb.DuckDBPyConnection,
+    month: str,
+    parts: Sequence[RawPart],
+    fingerprint: str,
 ) -> list[Draft]:
     """The month's ``events`` and ``event_index`` as drafts."""
     with timed() as spent:
         connection.execute(f"create or replace temp table month_events as {_events_sql(bench, month, parts)}")
         inputs = [
-            {"arrival_id": p.arrival_id, "object": p.object_key, "rows": p.rows, "content_sha256": p.content_sha256}
+            {
+                "arrival_id": p.arrival_id,
+                "object": p.object_key,
+                "rows": p.rows,
+                "content_sha256": p.content_sha256,
+            }
             for p in parts
         ]
-        stats = _month_stats(connection, month, events_sources(parts))
+        stats = _month_stats(connection, month, parts)
         audits = _audits(bench, connection, month, parts, stats)
         events = bench.draft(
             "events",
@@ -159,16 +178,16 @@ with digested as (
         global_case_id,
         concat_ws(
             chr(0), activity, epoch_us(timestamp), tie_order, coalesce(resource_id, chr(1)), coalesce(role, chr(1)),
-            coalesce(org_unit, chr(1)), coalesce(lifecycle, chr(1)), coalesce(epoch_us(start_timestamp)::varchar, chr(1)),
-            attributes
+            coalesce(org_unit, chr(1)), coalesce(lifecycle, chr(1)),
+            coalesce(epoch_us(start_timestamp)::varchar, chr(1)), attributes
         ) as content
     from month_events
 )
 select
     global_case_id,
     count(*)::integer as event_count,
-    bit_xor(md5_number_lower(content)) as digest_low,
-    bit_xor(md5_number_upper(content)) as digest_high
+    (bit_xor(md5_number(content)) & 18446744073709551615)::ubigint as digest_low,
+    (bit_xor(md5_number(content)) >> 64)::ubigint as digest_high
 from digested
 group by global_case_id
 order by global_case_id
@@ -186,7 +205,9 @@ def _events_sql(bench: Workbench, month: str, parts: Sequence[RawPart]) -> str:
         on mapped.arrival_id = losers.arrival_id and mapped.row_number = losers.row_number
     ),
     identified as (
-        select *, sha256('casetrail-case-1' || strlen(system) || ':' || system || strlen(native_case_id) || ':' || native_case_id) as h
+        select *, sha256(
+            'casetrail-case-1' || strlen(system) || ':' || system || strlen(native_case_id) || ':' || native_case_id
+        ) as h
         from kept
     )
     select
@@ -237,8 +258,20 @@ def _attributes(part: RawPart) -> str:
     return f"json_merge_patch('{{}}', json_object({pairs}))::varchar" if pairs else "'{}'"
 
 
-def _month_stats(connection: duckdb.DuckDBPyConnection, month: str, sources: str) -> dict[str, Any]:
+_OVERLAP_SQL = """
+select count(*) from (
+    select 1 from month_events
+    group by global_case_id, activity, timestamp, resource_id, lifecycle, attributes
+    having count(distinct arrival_id) > 1
+)
+"""
+
+
+def _month_stats(
+    connection: duckdb.DuckDBPyConnection, month: str, parts: Sequence[RawPart]
+) -> dict[str, Any]:
     """Facts about the month: rows, cases, activities, first and last time, lost records per upload, overlap."""
+    uploads = len({part.arrival_id for part in parts})
     rows, cases, activities, first, last, max_tie, whole = connection.execute(
         """
         select count(*), count(distinct global_case_id), count(distinct activity), min(timestamp), max(timestamp),
@@ -249,15 +282,7 @@ def _month_stats(connection: duckdb.DuckDBPyConnection, month: str, sources: str
     lost = connection.execute(
         "select arrival_id, kind, count(*) from losers where month = ? group by all order by all", [month]
     ).fetchall()
-    overlap = connection.execute(
-        """
-        select count(*) from (
-            select 1 from month_events
-            group by global_case_id, activity, timestamp, resource_id, lifecycle, attributes
-            having count(distinct arrival_id) > 1
-        )
-        """
-    ).fetchall()[0][0]
+    overlap = connection.execute(_OVERLAP_SQL).fetchall()[0][0] if uploads > 1 else 0
     top = connection.execute(
         "select activity, count(*) from month_events group by activity order by count(*) desc, activity limit 5"
     ).fetchall()
@@ -272,16 +297,24 @@ def _month_stats(connection: duckdb.DuckDBPyConnection, month: str, sources: str
         "lost": [{"arrival_id": a, "kind": k, "rows": n} for a, k, n in lost],
         "equal_rows_in_two_uploads": overlap,
         "top": [list(entry) for entry in top],
-        "sources": sources,
+        "sources": events_sources(parts),
     }
 
 
 def _audits(
-    bench: Workbench, connection: duckdb.DuckDBPyConnection, month: str, parts: Sequence[RawPart], stats: dict[str, Any]
+    bench: Workbench,
+    connection: duckdb.DuckDBPyConnection,
+    month: str,
+    parts: Sequence[RawPart],
+    stats: dict[str, Any],
 ) -> list[dict[str, Any]]:
     raw_rows, lost = sum(part.rows for part in parts), sum(entry["rows"] for entry in stats["lost"])
     tied = connection.execute(
-        "select count(*) from (select 1 from month_events group by global_case_id, timestamp, tie_order having count(*) > 1)"
+        """
+        select count(*) from (
+            select 1 from month_events group by global_case_id, timestamp, tie_order having count(*) > 1
+        )
+        """
     ).fetchall()[0][0]
     foreign = connection.execute(
         "select count(*) from month_events where workspace_id != ?::uuid or analysis_id != ?::uuid",
@@ -296,7 +329,11 @@ def _audits(
             f"{raw_rows} raw rows = {stats['events']} events + {lost} superseded or duplicate",
         ),
         audit("total_order", tied == 0, f"{tied} places in a case are held by more than one event"),
-        audit("isolation", not foreign and not strangers, f"{foreign} foreign rows, {len(strangers)} foreign files"),
+        audit(
+            "isolation",
+            not foreign and not strangers,
+            f"{foreign} foreign rows, {len(strangers)} foreign files",
+        ),
     ]
 
 

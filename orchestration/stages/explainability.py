@@ -95,7 +95,9 @@ def _explain(bench: Workbench, explainer: Explainer, month: str) -> list[Draft]:
             seconds=seconds,
         )
 
-    drafts = [replace(draft("explanations", _table(month, explanations), seconds), stats=_stats(explanations))]
+    drafts = [
+        replace(draft("explanations", _table(month, explanations), seconds), stats=_stats(explanations))
+    ]
     if contributions is not None:
         drafts.append(draft("contributions", contributions, 0.0))
     return drafts

@@ -29,10 +29,12 @@ class Dropped:
 
 
 def new_objects(settings: Settings, slug: str) -> list[tuple[str, str]]:
-    """(key, etag) of what lies in the workspace's inboxes and has not been dealt with; failed ones wait for a new version."""
+    """(key, etag) of what is new in the workspace's inboxes; a failed file waits for a new version of itself."""
     workspace, store, owners = _inboxes(settings, slug)
     with database.as_system(settings.system_dsn, workspace.id) as connection:
-        done = {(f.object_key, f.etag) for f in inbox.inbox_files(connection, workspace.id) if f.status != "seen"}
+        done = {
+            (f.object_key, f.etag) for f in inbox.inbox_files(connection, workspace.id) if f.status != "seen"
+        }
     found = [
         (entry.key, entry.etag)
         for connector_id in owners
@@ -50,7 +52,9 @@ def take_in_dropped(settings: Settings, slug: str) -> Iterator[Dropped]:
         for entry in store.list(layout.inbox_prefix(workspace.id, connector_id)):
             if (entry.key, entry.etag) in wanted:
                 with database.as_system(settings.system_dsn, workspace.id) as connection:
-                    inbox.record_seen(connection, workspace.id, connector_id, entry.key, entry.etag, entry.bytes)
+                    inbox.record_seen(
+                        connection, workspace.id, connector_id, entry.key, entry.etag, entry.bytes
+                    )
     with database.as_system(settings.system_dsn, workspace.id) as connection:
         waiting = [f for f in inbox.inbox_files(connection, workspace.id) if f.status == "seen"]
     for file in waiting:
@@ -100,6 +104,8 @@ def _note(
 def _inboxes(settings: Settings, slug: str) -> tuple[workspaces.Workspace, WorkspaceStore, list[str]]:
     with database.as_system(settings.system_dsn, None) as connection:
         workspace = workspaces.find_workspace(connection, slug)
-        owners = [c.id for c in connectors.list_connectors(connection, workspace.id) if c.type == CONNECTOR_TYPE]
+        owners = [
+            c.id for c in connectors.list_connectors(connection, workspace.id) if c.type == CONNECTOR_TYPE
+        ]
     store = WorkspaceStore(CredentialBroker(settings).for_workspace(workspace.id, workspace.region))
     return workspace, store, owners

@@ -1,4 +1,4 @@
-"""Intake: a local file becomes an arrival. Original kept, rows landed as raw, rejects in quarantine, ledger written last.
+"""Intake: a local file becomes an arrival. Original kept, rows landed as raw, rejects in quarantine, ledger last.
 
 A crash before the ledger's transaction leaves objects that nobody names; the same file can be sent again.
 """
@@ -53,7 +53,12 @@ def take_in(
         return Intake(known, None)
     with tempfile.TemporaryDirectory(prefix="casetrail-intake-") as folder:
         landing = land(
-            path, mapping, first_month=first_month, now=datetime.now(UTC), into=Path(folder), progress=progress
+            path,
+            mapping,
+            first_month=first_month,
+            now=datetime.now(UTC),
+            into=Path(folder),
+            progress=progress,
         )
         arrival_id = str(uuid4())
         files = _upload(store, path, sha256, arrival_id, landing)
@@ -104,7 +109,9 @@ def _upload(
     return [entry for entry, _file in local]
 
 
-def _entry(arrival_id: str, kind: arrivals.FileKind, month: str | None, key: str, rows: int, file: Path) -> ArrivalFile:
+def _entry(
+    arrival_id: str, kind: arrivals.FileKind, month: str | None, key: str, rows: int, file: Path
+) -> ArrivalFile:
     return ArrivalFile(
         arrival_id=arrival_id,
         kind=kind,

@@ -1,10 +1,10 @@
-"""Opening a workbench over the real services: ledger, credentials of the workspace alone, working tree, DuckDB session."""
+"""Opening a workbench over the real services: ledger, scoped credentials, working tree, DuckDB sessions."""
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,16 @@ from orchestration.control_plane.arrivals import Arrival, ArrivalFile
 from orchestration.control_plane.jobs import AnalysisJob
 from orchestration.control_plane.workspaces import Workspace
 from orchestration.lake import session as lake_session
-from orchestration.lake.credentials import LONGEST_SESSION, SHORTEST_SESSION, CredentialBroker, ScopedCredentials
+from orchestration.lake.credentials import (
+    LONGEST_SESSION,
+    SHORTEST_SESSION,
+    CredentialBroker,
+    ScopedCredentials,
+)
 from orchestration.lake.objects import WorkspaceStore
 from orchestration.settings import Settings
 from orchestration.stages.tree import LakeTree
-from orchestration.stages.workbench import AnalysisParameters, RawPart, Workbench
+from orchestration.stages.workbench import AnalysisParameters, RawPart, Workbench, today
 
 Connect = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
 
@@ -42,42 +47,60 @@ def open_workspace(
     run_id: str,
     *,
     connect: Connect = duckdb.connect,
+    s3_client: Callable[[ScopedCredentials], Any] | None = None,
+    exclusive: bool = True,
     threads: int = 2,
     progress: Callable[[str], None] = lambda _line: None,
 ) -> Iterator[OpenedWorkspace]:
-    """Everything that a stage needs for a workspace's standing analysis. ``connect`` makes the DuckDB connections."""
+    """Everything that a stage needs for a workspace's standing analysis, read while the workspace's lock is held.
+
+    Args:
+        settings: the installation's.
+        slug: the workspace.
+        run_id: goes into what the run makes.
+        connect: makes the DuckDB connections.
+        s3_client: makes the boto3 client of the workspace's store from its credentials.
+        exclusive: hold the lock, so that no other run writes; False for a reader.
+        threads: of DuckDB.
+        progress: hears what is being done.
+    """
     dsn = settings.system_dsn.get_secret_value()
     with database.as_system(dsn, None) as connection:
         workspace = workspaces.find_workspace(connection, slug)
-    with database.as_system(dsn, workspace.id) as connection:
-        job = jobs.standing_job(connection, workspace.id)
-        arrived = arrivals.list_arrivals(connection, workspace.id, "landed")
-        raw_files = arrivals.list_landed_files(connection, workspace.id, "raw")
-    lifetime = timedelta(seconds=settings.max_run_seconds) + SHORTEST_SESSION
-    store = WorkspaceStore(
-        CredentialBroker(settings).for_workspace(workspace.id, workspace.region, min(lifetime, LONGEST_SESSION))
-    )
-    with tempfile.TemporaryDirectory(prefix="casetrail-") as folder:
-        scratch = Path(folder)
-        yield OpenedWorkspace(
-            workspace,
-            job,
-            store,
-            arrived,
-            Workbench(
-                workspace_id=workspace.id,
-                workspace_slug=workspace.slug,
-                analysis_id=job.id,
-                parameters=AnalysisParameters.model_validate(job.parameters),
-                tree=LakeTree(dsn, store, workspace.id, job.id, run_id),
-                raw_parts=raw_parts(arrived, raw_files, store.url),
-                **sessions(store.credentials, connect, scratch, threads),
-                scratch=scratch,
-                as_of=datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0),
-                threads=threads,
-                progress=progress,
-            ),
+    with ExitStack() as stack:
+        if exclusive:
+            stack.enter_context(database.workspace_lock(dsn, workspace.id))
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="casetrail-")))
+        with database.as_system(dsn, workspace.id) as connection:
+            job = jobs.standing_job(connection, workspace.id)
+            arrived = arrivals.list_arrivals(connection, workspace.id, "landed")
+            raw_files = arrivals.list_landed_files(connection, workspace.id, "raw")
+        store = _store(settings, workspace, s3_client)
+        bench = Workbench(
+            workspace_id=workspace.id,
+            workspace_slug=workspace.slug,
+            analysis_id=job.id,
+            parameters=AnalysisParameters.model_validate(job.parameters),
+            tree=LakeTree(dsn, store, workspace.id, job.id, run_id),
+            raw_parts=raw_parts(arrived, raw_files, store.url),
+            **sessions(store.credentials, connect, scratch, threads),
+            scratch=scratch,
+            as_of=today(),
+            threads=threads,
+            progress=progress,
         )
+        yield OpenedWorkspace(workspace, job, store, arrived, bench)
+
+
+def _store(
+    settings: Settings, workspace: Workspace, s3_client: Callable[[ScopedCredentials], Any] | None
+) -> WorkspaceStore:
+    """The workspace's part of S3, with credentials that outlive the longest run."""
+    lifetime = timedelta(seconds=settings.max_run_seconds) + SHORTEST_SESSION
+    credentials = CredentialBroker(settings).for_workspace(
+        workspace.id, workspace.region, min(lifetime, LONGEST_SESSION)
+    )
+    return WorkspaceStore(credentials, s3_client(credentials) if s3_client else None)
 
 
 def raw_parts(

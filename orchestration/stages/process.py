@@ -17,7 +17,11 @@ PROCESS_DATASETS = ("cases", "variants", "process_map")
 EVENTS_PER_BUILD = 12_000_000
 """Home months are built together up to this many events, which bounds the memory of a build (1 GB in the benchmark)."""
 
-_ORDER = {"cases": "global_case_id", "variants": "variant_hash", "process_map": "source_activity, target_activity"}
+_ORDER = {
+    "cases": "global_case_id",
+    "variants": "variant_hash",
+    "process_map": "source_activity, target_activity",
+}
 
 
 def stage_process(bench: Workbench, months: Iterable[str]) -> list[MonthOutcome]:
@@ -28,7 +32,9 @@ def stage_process(bench: Workbench, months: Iterable[str]) -> list[MonthOutcome]
     """
     months = sorted(months)
     case_index = bench.tree.files("case_index")
-    stale = stale_case_months(case_index, bench.tree.files("cases"), bench.parameters, bench.as_of.isoformat())
+    stale = stale_case_months(
+        case_index, bench.tree.files("cases"), bench.parameters, bench.as_of.isoformat()
+    )
     for dataset in PROCESS_DATASETS:
         bench.tree.forget(dataset, [m for m in stale if m in months and m not in case_index])
     wanted = [m for m in stale if m in months and m in case_index]
@@ -74,7 +80,9 @@ def _prepare(bench: Workbench, connection: duckdb.DuckDBPyConnection, homes: Seq
         where not {in_homes} and event_month in ({", ".join(repr(m) for m in event_months)})
         """
     ).fetchall()[0][0]
-    connection.execute(f"create table wanted_cases as select distinct global_case_id from case_months where {in_homes}")
+    connection.execute(
+        f"create table wanted_cases as select distinct global_case_id from case_months where {in_homes}"
+    )
     connection.execute("drop table case_months")
     connection.execute("create schema input")
     # The semi join costs a pass over the ids; a full build needs all cases of its files and goes without.
@@ -113,7 +121,9 @@ def _create_parameters(bench: Workbench, connection: duckdb.DuckDBPyConnection) 
 def _drafts(bench: Workbench, build: ProcessBuild, homes: Sequence[str]) -> Iterator[Draft]:
     """The built tables, one file per home month, each in its total order."""
     case_index = bench.tree.files("case_index")
-    tests = [audit(test.name, test.status == "pass", f"{test.failures} rows break it") for test in build.tests]
+    tests = [
+        audit(test.name, test.status == "pass", f"{test.failures} rows break it") for test in build.tests
+    ]
     for dataset in PROCESS_DATASETS:
         share = build.model_seconds.get(dataset, 0.0) / len(homes)
         for home in homes:
@@ -121,7 +131,8 @@ def _drafts(bench: Workbench, build: ProcessBuild, homes: Sequence[str]) -> Iter
             stats = _stats(build.connection, dataset, home)
             with timed() as spent:
                 reader = build.connection.execute(
-                    f"select * exclude (home_month) from main.{dataset} where home_month = ? order by {_ORDER[dataset]}",
+                    f"select * exclude (home_month) from main.{dataset} where home_month = ?"
+                    f" order by {_ORDER[dataset]}",
                     [home],
                 ).to_arrow_reader(65_536)
                 draft = bench.draft(

@@ -1,4 +1,4 @@
-"""Releasing a workspace's working tree: read the ledgers, release in one transaction, leave a manifest, sweep what is old."""
+"""Releasing a workspace's working tree: read the ledgers, release in one transaction, leave a manifest, sweep."""
 
 import json
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 
-from orchestration.control_plane import arrivals, database, jobs, releases, staging
+from orchestration.control_plane import arrivals, database, jobs, staging
 from orchestration.control_plane.jobs import AnalysisJob
 from orchestration.control_plane.releases import ExplanationRow
 from orchestration.lake import layout
@@ -17,11 +17,6 @@ from orchestration.stages.opening import OpenedWorkspace, raw_parts
 from orchestration.stages.release import WorkingTreeState, make_release, release_audits
 from orchestration.stages.tree import WHOLE_ANALYSIS
 from orchestration.stages.workbench import AnalysisParameters, MonthOutcome
-
-
-def today() -> datetime:
-    """The ``as_of`` of a refresh: the last UTC midnight, so that refreshes of one day agree."""
-    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def read_state(connection: psycopg.Connection[Any], job: AnalysisJob, as_of: datetime) -> WorkingTreeState:
@@ -60,7 +55,8 @@ def release_workspace(
             run_id=run_id,
             parent_id=job.provenance_id,
         )
-        jobs.succeed(connection, workspace_id, job.id, job.attempt)
+        if job.status == "running":
+            jobs.succeed(connection, workspace_id, job.id, job.attempt)
     provenance_id = made or job.provenance_id
     if made is not None:
         _write_manifest(opened.store, job.id, made, state)
@@ -82,12 +78,16 @@ def _explanation_rows(opened: OpenedWorkspace) -> list[ExplanationRow]:
             """
         ).fetchall()
     return [
-        ExplanationRow(None if month == WHOLE_ANALYSIS else month, scope, target, case_id, json.loads(features), summary)
+        ExplanationRow(
+            None if month == WHOLE_ANALYSIS else month, scope, target, case_id, json.loads(features), summary
+        )
         for month, scope, target, case_id, features, summary in found
     ]
 
 
-def _write_manifest(store: WorkspaceStore, analysis_id: str, provenance_id: str, state: WorkingTreeState) -> None:
+def _write_manifest(
+    store: WorkspaceStore, analysis_id: str, provenance_id: str, state: WorkingTreeState
+) -> None:
     """``manifest.json`` beside the datasets: the release for clients that read the files themselves."""
     workspace_id = store.credentials.workspace_id
     manifest = {
@@ -95,7 +95,13 @@ def _write_manifest(store: WorkspaceStore, analysis_id: str, provenance_id: str,
         "as_of": state.as_of.isoformat(),
         "content_sha256": state.content_sha256(),
         "files": [
-            {"dataset": f.dataset, "month": f.month, "key": f.object_key, "rows": f.rows, "content_sha256": f.content_sha256}
+            {
+                "dataset": f.dataset,
+                "month": f.month,
+                "key": f.object_key,
+                "rows": f.rows,
+                "content_sha256": f.content_sha256,
+            }
             for f in state.files
         ],
     }

@@ -1,7 +1,7 @@
 """Raw: the landed files of a month, checked against the ledger.
 
-Landing itself (``intake``) writes them, once, when the file arrives; they are never changed. What this stage adds is the
-proof that the month's files are there as the ledger says, before anything is made from them.
+Landing itself (``intake``) writes them, once, when the file arrives; they are never changed. What this stage adds is
+the proof that the month's files are there as the ledger says, before anything is made from them.
 """
 
 from collections.abc import Iterable

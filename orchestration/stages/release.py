@@ -1,4 +1,4 @@
-"""The last stage: check that the working tree is whole and true, fold its lineage into a provenance record, release it."""
+"""The last stage: check that the working tree is whole, fold its lineage into a provenance record, release it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,16 @@ from orchestration.stages.staleness import (
 from orchestration.stages.tree import WHOLE_ANALYSIS
 from orchestration.stages.workbench import SCHEMA_VERSION, AnalysisParameters, RawPart, audit, digest
 
-STEPS = ("events", "event_index", "case_index", "cases", "variants", "process_map", "contributions", "explanations")
+STEPS = (
+    "events",
+    "event_index",
+    "case_index",
+    "cases",
+    "variants",
+    "process_map",
+    "contributions",
+    "explanations",
+)
 """The datasets of a release in the order of the data's path."""
 
 
@@ -55,7 +64,9 @@ def stale_months(state: WorkingTreeState) -> dict[str, list[str]]:
     as_of = state.as_of.isoformat()
     stale = {
         "events": stale_event_months(state.raw_parts, state.dataset("events")),
-        "cases": stale_case_months(state.dataset("case_index"), state.dataset("cases"), state.parameters, as_of),
+        "cases": stale_case_months(
+            state.dataset("case_index"), state.dataset("cases"), state.parameters, as_of
+        ),
         "explainability": stale_explanation_months(state.dataset("cases"), state.dataset("explanations")),
     }
     return {stage: months for stage, months in stale.items() if months}
@@ -64,7 +75,9 @@ def stale_months(state: WorkingTreeState) -> dict[str, list[str]]:
 def release_audits(state: WorkingTreeState) -> list[dict[str, Any]]:
     """The stored audits of every month, and those that only the whole can answer: conservation from end to end."""
     audits = [
-        {"dataset": file.dataset, "month": file.month, **result} for file in state.files for result in file.audits
+        {"dataset": file.dataset, "month": file.month, **result}
+        for file in state.files
+        for result in file.audits
     ]
     broken = [a.file_name for a in state.arrivals if a.records != _accounted(a)]
     landed = sum(arrival.landed or 0 for arrival in state.arrivals)
@@ -72,7 +85,11 @@ def release_audits(state: WorkingTreeState) -> list[dict[str, Any]]:
     events = sum(file.rows for file in state.dataset("events").values())
     in_cases = sum(int(file.stats["events"]) for file in state.dataset("cases").values())
     whole = [
-        audit("arrivals_conserved", not broken, f"records = landed + non-event + quarantined in {len(state.arrivals)} arrivals"),
+        audit(
+            "arrivals_conserved",
+            not broken,
+            f"records = landed + non-event + quarantined in {len(state.arrivals)} arrivals",
+        ),
         audit("raw_conserved", landed == raw, f"{landed} landed rows = {raw} rows in raw files"),
         audit("cases_conserved", events == in_cases, f"{events} events = {in_cases} events in cases"),
     ]
@@ -102,7 +119,9 @@ def make_release(
     stale = stale_months(state)
     if stale:
         named = "; ".join(f"{stage}: {', '.join(_few(months))}" for stage, months in stale.items())
-        raise ReleaseRefused(f"not released, these months are stale: {named}. Materialise them, or run the refresh job.")
+        raise ReleaseRefused(
+            f"not released, these months are stale: {named}. Materialise them, or run the refresh job."
+        )
     audits = release_audits(state)
     failed = [a for a in audits if not a["passed"]]
     if failed:
@@ -147,7 +166,9 @@ def etl_steps(state: WorkingTreeState) -> list[dict[str, Any]]:
         }
         for a in state.arrivals
     ]
-    steps: list[dict[str, Any]] = [{"step": 1, "name": "raw", "arrivals": arrivals, "outputs": _raw_outputs(state)}]
+    steps: list[dict[str, Any]] = [
+        {"step": 1, "name": "raw", "arrivals": arrivals, "outputs": _raw_outputs(state)}
+    ]
     for name in STEPS:
         files = state.dataset(name).values()
         steps.append(
@@ -175,7 +196,13 @@ def etl_steps(state: WorkingTreeState) -> list[dict[str, Any]]:
 
 def _raw_outputs(state: WorkingTreeState) -> list[dict[str, Any]]:
     return [
-        {"month": p.month, "object": p.object_key, "rows": p.rows, "content_sha256": p.content_sha256, "arrival_id": p.arrival_id}
+        {
+            "month": p.month,
+            "object": p.object_key,
+            "rows": p.rows,
+            "content_sha256": p.content_sha256,
+            "arrival_id": p.arrival_id,
+        }
         for p in state.raw_parts
     ]
 

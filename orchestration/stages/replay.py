@@ -43,7 +43,9 @@ def replay(
     Raises:
         NothingReleased: there is no release yet.
     """
-    with open_workspace(settings, slug, "replay", threads=threads, progress=progress or (lambda _line: None)) as opened:
+    with open_workspace(
+        settings, slug, "replay", exclusive=False, threads=threads, progress=progress or (lambda _line: None)
+    ) as opened:
         if opened.job.provenance_id is None:
             raise NothingReleased(f"{slug} has no release yet")
         with database.as_system(settings.system_dsn, opened.workspace.id) as connection:

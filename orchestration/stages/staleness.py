@@ -1,6 +1,6 @@
 """Which months of which stage are not what their inputs say: pure functions over the ledgers.
 
-The stages use them to carry months over, the planner to start runs, the release to refuse. One mechanism, three readers.
+The stages use them to carry months over, the planner to start runs, the release to refuse: one mechanism.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +29,9 @@ def stale_event_months(raw_parts: Sequence[RawPart], events: Files) -> list[str]
     by_month: dict[str, list[RawPart]] = {}
     for part in raw_parts:
         by_month.setdefault(part.month, []).append(part)
-    stale = {m for m, parts in by_month.items() if m not in events or events_sources(parts) != _sources(events[m])}
+    stale = {
+        m for m, parts in by_month.items() if m not in events or events_sources(parts) != _sources(events[m])
+    }
     stale |= events.keys() - by_month.keys()
     if any(part.mapping.get("record_key") for month in stale for part in by_month.get(month, ())):
         stale |= {part.month for part in raw_parts if part.mapping.get("record_key")}
@@ -43,7 +45,9 @@ def _sources(file: StagedFile) -> str:
 def cases_fingerprint(index: StagedFile, parameters: AnalysisParameters, as_of: str) -> str:
     """What the cases, variants and process map of a home month depend on; ``as_of`` only where silence ends a case."""
     clock = as_of if parameters.completion.silence_days is not None else None
-    return digest([PROCESS_VERSION, parameters.completion.model_dump(mode="json"), clock, index.content_sha256])
+    return digest(
+        [PROCESS_VERSION, parameters.completion.model_dump(mode="json"), clock, index.content_sha256]
+    )
 
 
 def stale_case_months(
@@ -68,7 +72,10 @@ def explanation_window(month: str, available: Iterable[str]) -> list[str]:
 
 def explanation_fingerprint(month: str, cases: Files) -> str:
     """What the explanation of a month depends on."""
-    window = [[home, cases[home].fingerprint, cases[home].content_sha256] for home in explanation_window(month, cases)]
+    window = [
+        [home, cases[home].fingerprint, cases[home].content_sha256]
+        for home in explanation_window(month, cases)
+    ]
     return digest([EXPLAIN_CONFIG, window])
 
 
@@ -78,7 +85,8 @@ def stale_explanation_months(cases: Files, explanations: Files) -> list[str]:
     stale = {
         month
         for month in wanted
-        if month not in explanations or explanations[month].fingerprint != explanation_fingerprint(month, cases)
+        if month not in explanations
+        or explanations[month].fingerprint != explanation_fingerprint(month, cases)
     }
     return sorted(stale | (explanations.keys() - wanted))
 

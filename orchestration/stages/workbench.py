@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -99,7 +99,7 @@ class Workbench:
         """Write a month of a dataset to the scratch folder; ``seconds`` is what was spent on it before the writing.
 
         Raises:
-            RowsLost: the reader gave another number of rows than ``rows``. A DuckDB result that is still being read ends
+            RowsLost: the reader gave another number of rows than ``rows``. A DuckDB result that is being read ends
                 without a word when its connection runs another statement.
         """
         began = time.perf_counter()
@@ -143,7 +143,9 @@ class MonthOutcome:
     code_version: str = ""
 
 
-def outcomes(tree: WorkingTree, dataset: str, months: Iterable[str], made: Iterable[str]) -> list[MonthOutcome]:
+def outcomes(
+    tree: WorkingTree, dataset: str, months: Iterable[str], made: Iterable[str]
+) -> list[MonthOutcome]:
     """The outcome of each month: ``made`` now, ``carried over``, or ``empty``."""
     files, made = tree.files(dataset), set(made)
     result = []
@@ -169,6 +171,11 @@ def outcomes(tree: WorkingTree, dataset: str, months: Iterable[str], made: Itera
             )
         )
     return result
+
+
+def today() -> datetime:
+    """The ``as_of`` of a refresh: the last UTC midnight, so that refreshes of one day agree."""
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def audit(name: str, passed: bool, detail: str) -> dict[str, Any]:

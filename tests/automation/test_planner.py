@@ -31,7 +31,9 @@ def part(month: str, sha: str = "a") -> RawPart:
 
 
 def staged(dataset: str, month: str, fingerprint: str = "", **stats: object) -> StagedFile:
-    return StagedFile(dataset, month, "key", 1, 1, f"{dataset}{month}", fingerprint, [], "v", [], dict(stats), 0.0, "run")
+    return StagedFile(
+        dataset, month, "key", 1, 1, f"{dataset}{month}", fingerprint, [], "v", [], dict(stats), 0.0, "run"
+    )
 
 
 def whole_tree(*months: str) -> WorkingTreeState:
@@ -40,8 +42,12 @@ def whole_tree(*months: str) -> WorkingTreeState:
     events = [staged("events", p.month, sources=events_sources([p])) for p in parts]
     index = {month: staged("case_index", month) for month in months}
     as_of = AS_OF.isoformat()
-    cases = {m: staged("cases", m, cases_fingerprint(i, PARAMETERS, as_of), events=1) for m, i in index.items()}
-    explained = [staged("explanations", m, explanation_fingerprint(m, cases)) for m in (*months, WHOLE_ANALYSIS)]
+    cases = {
+        m: staged("cases", m, cases_fingerprint(i, PARAMETERS, as_of), events=1) for m, i in index.items()
+    }
+    explained = [
+        staged("explanations", m, explanation_fingerprint(m, cases)) for m in (*months, WHOLE_ANALYSIS)
+    ]
     files = [*events, *index.values(), *cases.values(), *explained]
     return WorkingTreeState(parts, [], files, PARAMETERS, AS_OF)
 
@@ -78,7 +84,10 @@ def test_a_new_file_in_an_old_month_starts_an_arrival_run_for_that_month_only() 
 
 def test_a_changed_home_month_takes_the_explanations_of_the_following_year_along() -> None:
     state = whole_tree("2024-01", "2024-02", "2024-12", "2025-01")
-    changed = [replace(f, content_sha256="new") if (f.dataset, f.month) == ("case_index", "2024-01") else f for f in state.files]
+    changed = [
+        replace(f, content_sha256="new") if (f.dataset, f.month) == ("case_index", "2024-01") else f
+        for f in state.files
+    ]
     plan = plan_run(replace(state, files=changed), state.content_sha256())
     assert plan is not None
     assert (plan.kind, plan.first, plan.last) == ("cases", "2024-01", "2024-12")
@@ -94,7 +103,9 @@ def test_a_new_version_of_a_keyed_record_may_touch_any_month_of_its_connector() 
         else f
         for f in state.files
     ]
-    late = replace(state, raw_parts=[*parts, replace(part("2024-02", "b"), rank=2, mapping=keyed)], files=files)
+    late = replace(
+        state, raw_parts=[*parts, replace(part("2024-02", "b"), rank=2, mapping=keyed)], files=files
+    )
     plan = plan_run(late, None)
     assert plan is not None
     assert (plan.first, plan.last) == ("2024-01", "2024-02")

@@ -113,6 +113,8 @@ def test_many_traces_cross_chunks(land_bytes: LandBytes) -> None:
         (log(NAME.format("c") + event("a", "2024-01-01T00:00:00Z"))[:-20], "not well-formed"),
         (b"<html><body/></html>", "no XES"),
         (b"<html><log/></html>", "no XES"),
+        (log(), "holds no events"),
+        (log('<string key="concept:name" value="c"/>'), "holds no events"),
         (log('<string value="x"/>'), "has no key"),
         (log("<list key='a'>" * 100 + "</list>" * 100), "nested too deeply"),
         (log("<list key='a'>" * 400 + "</list>" * 400), "not well-formed"),

@@ -18,19 +18,29 @@ def write(path: Path, lines: list[str]) -> Path:
     return path
 
 
-A = ["a,order,2024-01-30T10:00:00Z,north", "a,ship,2024-02-02T10:00:00Z,north", "a,pay,2024-03-01T10:00:00Z,north"]
+A = [
+    "a,order,2024-01-30T10:00:00Z,north",
+    "a,ship,2024-02-02T10:00:00Z,north",
+    "a,pay,2024-03-01T10:00:00Z,north",
+]
 B = ["b,order,2024-02-01T00:00:00Z,south", "b,pay,2024-02-01T00:00:00Z,south"]
 C = ["c,order,2024-03-05T10:00:00Z,south"]
 
 
 def test_a_case_over_three_months_is_counted_once_in_the_month_of_its_first_event(tmp_path: Path) -> None:
-    bench = refreshed(local_bench(tmp_path, land_parts(write(tmp_path / "log.csv", A + B + C), MAPPING, tmp_path, 1)))
+    bench = refreshed(
+        local_bench(tmp_path, land_parts(write(tmp_path / "log.csv", A + B + C), MAPPING, tmp_path, 1))
+    )
     per_month = {m: f.rows for m, f in bench.tree.files("cases").items()}
     assert per_month == {"2024-01": 1, "2024-02": 1, "2024-03": 1}
     (a,) = [row for row in rows(bench, "cases") if row["event_count"] == 3]
     assert a["partition_id"] == "2024-01|acme"
     assert a["cycle_time_seconds"] == 31 * 86_400
-    assert {m: f.rows for m, f in bench.tree.files("events").items()} == {"2024-01": 1, "2024-02": 3, "2024-03": 2}
+    assert {m: f.rows for m, f in bench.tree.files("events").items()} == {
+        "2024-01": 1,
+        "2024-02": 3,
+        "2024-03": 2,
+    }
 
 
 def test_equal_timestamps_keep_the_order_of_the_file(tmp_path: Path) -> None:
@@ -42,7 +52,9 @@ def test_equal_timestamps_keep_the_order_of_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("order", list(itertools.permutations((0, 1, 2))))
 def test_whole_case_deliveries_in_any_order_equal_one_upload(tmp_path: Path, order: tuple[int, ...]) -> None:
     whole = refreshed(
-        local_bench(tmp_path / "w", land_parts(write(tmp_path / "log.csv", A + B + C), MAPPING, tmp_path / "w", 1))
+        local_bench(
+            tmp_path / "w", land_parts(write(tmp_path / "log.csv", A + B + C), MAPPING, tmp_path / "w", 1)
+        )
     )
     files = [write(tmp_path / f"{i}.csv", lines) for i, lines in enumerate((A, B, C))]
     bench = local_bench(tmp_path / "p", [])
@@ -61,14 +73,22 @@ def test_a_late_first_event_moves_the_case_to_its_new_home_month(tmp_path: Path)
     bench.raw_parts = [*bench.raw_parts, *land_parts(write(tmp_path / "2.csv", A[:1]), MAPPING, tmp_path, 2)]
     refreshed(bench)
     assert {m: f.rows for m, f in bench.tree.files("cases").items()} == {"2024-01": 1, "2024-03": 1}
-    assert bench.tree.files("cases")["2024-03"] is march, "a month that the late record does not touch is carried over"
+    assert bench.tree.files("cases")["2024-03"] is march, (
+        "a month that the late record does not touch is carried over"
+    )
 
 
 def test_a_record_key_lets_the_newest_version_win_in_any_order(tmp_path: Path) -> None:
-    keyed = Mapping(case_id="case", activity="activity", timestamp="time", record_key=("id",), order="version")
+    keyed = Mapping(
+        case_id="case", activity="activity", timestamp="time", record_key=("id",), order="version"
+    )
     old, new = tmp_path / "old.csv", tmp_path / "new.csv"
-    old.write_text("id,version,case,activity,time\n1,1,a,order,2024-01-01T00:00:00Z\n2,1,a,pay,2024-01-05T00:00:00Z\n")
-    new.write_text("id,version,case,activity,time\n2,2,a,pay,2024-02-07T00:00:00Z\n1,1,a,order,2024-01-01T00:00:00Z\n")
+    old.write_text(
+        "id,version,case,activity,time\n1,1,a,order,2024-01-01T00:00:00Z\n2,1,a,pay,2024-01-05T00:00:00Z\n"
+    )
+    new.write_text(
+        "id,version,case,activity,time\n2,2,a,pay,2024-02-07T00:00:00Z\n1,1,a,order,2024-01-01T00:00:00Z\n"
+    )
     results = []
     for name, files in (("forth", (old, new)), ("back", (new, old))):
         bench = local_bench(tmp_path / name, [])
@@ -77,7 +97,10 @@ def test_a_record_key_lets_the_newest_version_win_in_any_order(tmp_path: Path) -
             refreshed(bench)
         results.append(bench)
     forth, back = results
-    assert [row["timestamp"].isoformat() for row in rows(forth, "events")] == ["2024-01-01T00:00:00", "2024-02-07T00:00:00"]  # type: ignore[attr-defined]
+    assert [row["timestamp"].isoformat() for row in rows(forth, "events")] == [
+        "2024-01-01T00:00:00",
+        "2024-02-07T00:00:00",
+    ]  # type: ignore[attr-defined]
     for dataset in DATASETS:
         assert hashes(forth, dataset) == hashes(back, dataset), dataset
     lost = [entry for file in forth.tree.files("events").values() for entry in file.stats["lost"]]
@@ -97,7 +120,9 @@ def test_open_cases_are_counted_but_do_not_enter_the_cycle_time(tmp_path: Path) 
     parameters = AnalysisParameters.model_validate({"completion": {"end_activities": ["pay"]}})
     bench = refreshed(
         local_bench(
-            tmp_path, land_parts(write(tmp_path / "log.csv", A + C), MAPPING, tmp_path, 1), parameters=parameters
+            tmp_path,
+            land_parts(write(tmp_path / "log.csv", A + C), MAPPING, tmp_path, 1),
+            parameters=parameters,
         )
     )
     states = {row["start_activity"]: row["state"] for row in rows(bench, "cases")}
@@ -108,7 +133,9 @@ def test_open_cases_are_counted_but_do_not_enter_the_cycle_time(tmp_path: Path) 
 
 
 def test_a_second_refresh_makes_nothing(tmp_path: Path) -> None:
-    bench = refreshed(local_bench(tmp_path, land_parts(write(tmp_path / "log.csv", A + B + C), MAPPING, tmp_path, 1)))
+    bench = refreshed(
+        local_bench(tmp_path, land_parts(write(tmp_path / "log.csv", A + B + C), MAPPING, tmp_path, 1))
+    )
     before = {d: dict(bench.tree.files(d)) for d in DATASETS}
     refreshed(bench)
     assert {d: dict(bench.tree.files(d)) for d in DATASETS} == before

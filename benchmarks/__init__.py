@@ -1,0 +1,1 @@
+"""Benchmarks against other tools. Not imported by the product, and no place for tests."""

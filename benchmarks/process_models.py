@@ -1,0 +1,177 @@
+"""Compares casetrail's process models with other ways to get cases, variants and the process map.
+
+`python -m benchmarks.process_models --events 10000000 --peers` makes the logs and the peers' environment
+once, outside the project (the system's temporary folder, or `CASETRAIL_BENCH_DIR`), runs every contender
+in a process of its own in turns, checks that all agree, and prints a table for benchmarks/README.md.
+What each contender does is in `contenders/`.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import venv
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from benchmarks.synthetic_log import write_log
+
+HERE = Path(__file__).resolve().parent
+MEAN_TOLERANCE = 1e-9
+"""Relative: tools sum floating-point seconds in different orders."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to do the work.
+
+    Attributes:
+        name: As printed.
+        module: In `contenders/`.
+        log: `s` (whole seconds) or `us` (microseconds).
+        environment: Variables that the module reads.
+        is_peer: Whether it runs in the peers' environment.
+        slow: Whether one run has to do.
+    """
+
+    name: str
+    module: str
+    log: str = "s"
+    environment: tuple[tuple[str, str], ...] = ()
+    is_peer: bool = False
+    slow: bool = False
+
+
+GENERAL = (("CASETRAIL_BENCH_PACKING", "general"),)
+FASTEST = (("CASETRAIL_BENCH_PM4PY", "fastest"),)
+CONTENDERS = (
+    Contender("casetrail, packed", "casetrail_build"),
+    Contender("casetrail, general", "casetrail_build", environment=GENERAL),
+    Contender("casetrail, packed, microseconds", "casetrail_build", log="us"),
+    Contender("casetrail, general, microseconds", "casetrail_build", log="us", environment=GENERAL),
+    Contender("polars", "polars_sorted", is_peer=True),
+    Contender("DuckDB, naive", "duckdb_naive", is_peer=True),
+    Contender("pm4py", "pm4py_statistics", is_peer=True, slow=True),
+    Contender("pm4py, fastest parts", "pm4py_statistics", environment=FASTEST, is_peer=True, slow=True),
+)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What one run took: seconds, seconds, megabytes."""
+
+    cpu_seconds: float
+    wall_seconds: float
+    peak_mb: float
+
+
+def main() -> None:
+    """Run the benchmark from the command line."""
+    parser = argparse.ArgumentParser(description="Speed of the process models against other tools.")
+    parser.add_argument("--events", type=int, default=10_000_000)
+    parser.add_argument("--runs", type=int, default=3, help="runs of each contender that is not slow")
+    parser.add_argument("--peers", action="store_true", help="also run the other tools")
+    parser.add_argument("--only", nargs="*", help="names of the contenders to run")
+    options = parser.parse_args()
+    folder = Path(os.environ.get("CASETRAIL_BENCH_DIR", Path(tempfile.gettempdir()) / "casetrail-bench"))
+    contenders = [
+        contender
+        for contender in CONTENDERS
+        if (options.peers or not contender.is_peer) and (not options.only or contender.name in options.only)
+    ]
+    logs = {
+        grain: write_log(folder, events=options.events, microseconds=grain == "us")
+        for grain in sorted({contender.log for contender in contenders})
+    }
+    peers = peers_python(folder) if options.peers else None
+    found: dict[str, list[Figures]] = defaultdict(list)
+    reference: dict[str, Path] = {}
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        for turn in range(options.runs):
+            for contender in contenders:
+                if turn > 0 and contender.slow:
+                    continue
+                result = Path(scratch) / f"{contender.name}-{turn}"
+                result.mkdir()
+                python = peers if contender.is_peer and peers else Path(sys.executable)
+                found[contender.name].append(run(contender, python, logs[contender.log], result))
+                check_equal(reference.setdefault(contender.log, result), result)
+                sys.stderr.write(f"{contender.name}: {found[contender.name][-1]}\n")
+    sys.stdout.write(table(found))
+
+
+def run(contender: Contender, python: Path, log: Path, result: Path) -> Figures:
+    """Run a contender in a process of its own; what it found is in `result` afterwards."""
+    subprocess.run(
+        [python, "-m", f"benchmarks.contenders.{contender.module}", log, result],
+        check=True,
+        cwd=HERE.parent,
+        stdout=subprocess.DEVNULL,
+        env=os.environ | dict(contender.environment),
+    )
+    return Figures(**json.loads((result / "figures.json").read_text(encoding="utf-8")))
+
+
+def check_equal(one: Path, other: Path) -> None:
+    """Compare the results of two contenders: the same cases, variants and edges, and the same means.
+
+    Raises:
+        AssertionError: They differ.
+    """
+    counts = [(folder / "cases.json").read_text(encoding="utf-8") for folder in (one, other)]
+    if counts[0] != counts[1]:
+        raise AssertionError(f"{one.name} has {counts[0]} cases, {other.name} {counts[1]}")
+    for name, keys in {"variants": ["activities"], "process_map": ["source", "target"]}.items():
+        differing = duckdb.execute(
+            f"""
+            select count(*)
+            from read_parquet('{one / name}.parquet') as one
+            full outer join read_parquet('{other / name}.parquet') as other using ({", ".join(keys)})
+            where one.frequency is distinct from other.frequency
+                or not abs(one.mean_seconds - other.mean_seconds) <= {MEAN_TOLERANCE} * (1 + one.mean_seconds)
+            """
+        ).fetchall()[0][0]
+        if differing:
+            raise AssertionError(f"{one.name} and {other.name} differ in {differing} rows of {name}")
+
+
+def peers_python(folder: Path) -> Path:
+    """Give the interpreter of the peers' environment, made on first use from peers.txt."""
+    environment = folder / "peers"
+    python = environment / "bin" / "python"
+    if not (environment / "complete").exists():
+        venv.create(environment, with_pip=True, clear=True)
+        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*install, "-r", str(HERE / "peers.txt")], check=True)
+        (environment / "complete").touch()
+    return python
+
+
+def table(found: dict[str, list[Figures]]) -> str:
+    """Format medians, and CPU as a multiple of the first contender's and of the second's, as Markdown."""
+    medians = {
+        name: Figures(
+            cpu_seconds=statistics.median(figures.cpu_seconds for figures in runs),
+            wall_seconds=statistics.median(figures.wall_seconds for figures in runs),
+            peak_mb=max(figures.peak_mb for figures in runs),
+        )
+        for name, runs in found.items()
+    }
+    bases = list(medians)[:2]
+    heads = ["contender", "runs", "CPU s", "wall s", "peak MB", *(f"CPU / {base}" for base in bases)]
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)]]
+    for name, figures in medians.items():
+        ratios = [f"{figures.cpu_seconds / medians[base].cpu_seconds:.1f}" for base in bases]
+        numbers = [f"{figures.cpu_seconds:.1f}", f"{figures.wall_seconds:.1f}", f"{figures.peak_mb:.0f}"]
+        lines.append([name, str(len(found[name])), *numbers, *ratios])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    main()
