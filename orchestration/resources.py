@@ -12,6 +12,7 @@ from dagster_aws.s3 import S3Resource
 from dagster_duckdb import DuckDBResource
 
 from orchestration.control_plane import database, jobs
+from orchestration.control_plane.liveness import prove_alive
 from orchestration.lake.credentials import ScopedCredentials
 from orchestration.settings import Settings, load_settings
 from orchestration.stages.opening import OpenedWorkspace, open_workspace
@@ -36,6 +37,7 @@ class Workspaces(dg.ConfigurableResource):  # type: ignore[type-arg]
         The workspace's standing job is running from here on, until its release or its failure.
         """
         settings = self.settings()
+        prove_alive(settings.system_dsn, run_id)
         with open_workspace(
             settings,
             slug,

@@ -1,9 +1,11 @@
 """The sensor on arrivals: uploads in the ledger and files dropped in an inbox."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import dagster as dg
 
+from orchestration.automation.dead_runs import fail_dead_runs
 from orchestration.automation.intake import WORKSPACE_TAG, inbox_requests, intake_job
 from orchestration.automation.job_status import settle
 from orchestration.automation.planner import plan_run
@@ -31,6 +33,8 @@ _IN_PROGRESS = [
 )
 def arrival_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """Start the runs that workspaces need, one at a time for each: intake of dropped files, arrival run, case run."""
+    for run_id in fail_dead_runs(context.instance, (job.name for job in (*JOBS, intake_job)), datetime.now(UTC)):
+        context.log.warning(f"run {run_id} is dead: its process was killed")
     known = {w.slug for w in _workspaces()}
     missing = known - set(context.instance.get_dynamic_partitions(WORKSPACE_PARTITIONS_NAME))
     additions = [workspace_partitions.build_add_request(sorted(missing))] if missing else []

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from orchestration.control_plane.liveness import prove_alive
 from orchestration.settings import load_installation, load_settings
 from orchestration.stages.inbox import new_objects, take_in_dropped
 from orchestration.stages.workbench import digest
@@ -26,9 +27,9 @@ def inbox_requests(slugs: set[str]) -> Iterator[dg.RunRequest]:
 @dg.op(out=dg.Out(dg.Nothing))
 def take_in_dropped_files(context: dg.OpExecutionContext) -> None:
     """Take in what lies in the inboxes of the run's workspace (its `casetrail/workspace` tag)."""
-    slug = context.run.tags[WORKSPACE_TAG]
-    failed = []
-    for dropped in take_in_dropped(load_settings(), slug):
+    settings, slug, failed = load_settings(), context.run.tags[WORKSPACE_TAG], []
+    prove_alive(settings.system_dsn, context.run_id)
+    for dropped in take_in_dropped(settings, slug):
         context.log.info(f"{dropped.object_key}: {dropped.status}. {dropped.message}")
         if dropped.status == "failed":
             failed.append(dropped)

@@ -1,0 +1,46 @@
+"""A run whose process was killed is found, and no other."""
+
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+
+from orchestration.automation.dead_runs import STARTING_TIME, find_dead
+from orchestration.control_plane import database
+from orchestration.control_plane.liveness import alive_runs, prove_alive
+from orchestration.settings import Settings
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def test_a_started_run_without_its_lock_is_dead_once_it_had_the_time_to_take_it() -> None:
+    old, new = NOW - STARTING_TIME - timedelta(seconds=1), NOW - timedelta(seconds=5)
+    assert find_dead({"killed": old, "working": old, "starting": new}, {"working"}, NOW) == ["killed"]
+
+
+def test_a_killed_process_loses_its_proof_and_a_living_one_keeps_it(installation: Settings) -> None:
+    script = (
+        "import sys, time; from orchestration.control_plane.liveness import prove_alive;"
+        "prove_alive(sys.stdin.readline().strip(), 'theirs'); print('held', flush=True); time.sleep(600)"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    child.stdin.write(installation.system_dsn.get_secret_value() + "\n")
+    child.stdin.flush()
+    assert child.stdout.readline() == "held\n"
+    prove_alive(installation.system_dsn, "ours")
+    assert _alive(installation) == {"ours", "theirs"}
+    child.kill()
+    child.wait()
+    deadline = time.monotonic() + 10
+    while "theirs" in _alive(installation) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert _alive(installation) == {"ours"}
+
+
+def _alive(settings: Settings) -> set[str]:
+    with database.as_system(settings.system_dsn, None) as connection:
+        return alive_runs(connection, ["ours", "theirs", "never"])
