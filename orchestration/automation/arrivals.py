@@ -17,6 +17,8 @@ from orchestration.settings import load_settings
 MOST_ATTEMPTS = 3
 """A plan that failed so often waits for the daily refresh, or for something to change."""
 
+_JOB_NAMES = [*(job.name for job in JOBS), intake_job.name]
+
 _IN_PROGRESS = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -33,7 +35,7 @@ _IN_PROGRESS = [
 )
 def arrival_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """Start the runs that workspaces need, one at a time for each: intake of dropped files, arrival run, case run."""
-    for run_id in fail_dead_runs(context.instance, (job.name for job in (*JOBS, intake_job)), datetime.now(UTC)):
+    for run_id in fail_dead_runs(context.instance, _JOB_NAMES, datetime.now(UTC)):
         context.log.warning(f"run {run_id} is dead: its process was killed")
     known = {w.slug for w in _workspaces()}
     missing = known - set(context.instance.get_dynamic_partitions(WORKSPACE_PARTITIONS_NAME))
