@@ -1,0 +1,68 @@
+"""A whole casetrail for the end-to-end tests: all four services, spoken to only through the command."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestration.settings import Settings, load_settings
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Casetrail:
+    """The ``casetrail`` command of one installation."""
+
+    home: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def run(self, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+        """Run the command as a person would; the caller judges the exit code."""
+        return subprocess.run(
+            [str(Path(sys.executable).parent / "casetrail"), *arguments],
+            env={**os.environ, "CASETRAIL_HOME": str(self.home), **self.environment},
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    def json(self, *arguments: str, timeout: float = 600) -> Any:
+        """Run the command with ``--json``, expect success, and give what it printed."""
+        ended = self.run(*arguments, "--json", timeout=timeout)
+        assert ended.returncode == 0, f"{arguments}: {ended.stderr}\n{ended.stdout}"
+        return json.loads(ended.stdout)
+
+    def query(self, workspace: str, sql: str) -> list[dict[str, Any]]:
+        """The rows of a query over the current release."""
+        rows: list[dict[str, Any]] = self.json("query", workspace, sql)
+        return rows
+
+    def settings(self) -> Settings:
+        """The installation's settings, for what a test looks at behind the command."""
+        return load_settings(self.home)
+
+
+@pytest.fixture(scope="session")
+def casetrail() -> Iterator[Casetrail]:
+    """An installation with Dagster, up for the session; its releases keep superseded files for two seconds only."""
+    # Not pytest's own folder: it is closed to others, and as root PostgreSQL runs as another user.
+    folder = Path(tempfile.mkdtemp(prefix="casetrail-e2e-"))
+    folder.chmod(0o711)
+    command = Casetrail(folder / "home", {"CASETRAIL_RELEASE_GRACE_SECONDS": "2"})
+    try:
+        started = command.run("up")
+        assert started.returncode == 0, started.stderr
+        yield command
+    finally:
+        command.run("down")
+        shutil.rmtree(folder, ignore_errors=True)
