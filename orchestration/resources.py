@@ -3,7 +3,7 @@
 No resource holds a secret: Dagster shows resource configuration in its UI. Credentials are made when a run needs them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,20 @@ from orchestration.settings import Settings, load_settings
 from orchestration.stages.opening import OpenedWorkspace, open_workspace
 
 
+_pooled: set[int] = set()
+
+
+def _keep_connections(instance: dg.DagsterInstance) -> None:
+    """Let this process keep its connection to Dagster's database, as the webserver does.
+
+    By default each of the five statements of an event opens a new one: 25 ms an event, of which a refresh of 24 months
+    writes two hundred.
+    """
+    if id(instance) not in _pooled:
+        _pooled.add(id(instance))
+        instance.optimize_for_webserver(statement_timeout=60_000, pool_recycle=3600, max_overflow=5)
+
+
 class Workspaces(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Opens a workspace for a run: its ledger, its scoped credentials, its working tree."""
 
@@ -29,22 +43,21 @@ class Workspaces(dg.ConfigurableResource):  # type: ignore[type-arg]
         return load_settings()
 
     @contextmanager
-    def open(
-        self, slug: str, run_id: str, progress: Callable[[str], None] = lambda _line: None
-    ) -> Iterator[OpenedWorkspace]:
+    def open(self, slug: str, context: dg.AssetExecutionContext) -> Iterator[OpenedWorkspace]:
         """One workspace at a time, held by its lock; the credentials reach that workspace's prefix alone.
 
         The workspace's standing job is running from here on, until its release or its failure.
         """
         settings = self.settings()
-        prove_alive(settings.system_dsn, run_id)
+        prove_alive(settings.system_dsn, context.run_id)
+        _keep_connections(context.instance)
         with open_workspace(
             settings,
             slug,
-            run_id,
+            context.run_id,
             connect=self.duckdb.get_connection,
             s3_client=self._s3_client,
-            progress=progress,
+            progress=context.log.info,
         ) as opened:
             if opened.job.status != "running":
                 with database.as_system(settings.system_dsn, opened.workspace.id) as connection:

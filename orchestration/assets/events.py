@@ -28,7 +28,7 @@ def events(context: dg.AssetExecutionContext, workspaces: Workspaces) -> Results
     """
     outcomes = []
     for slug, months in months_by_workspace(context.partition_keys).items():
-        with workspaces.open(slug, context.run_id, context.log.info) as opened:
+        with workspaces.open(slug, context) as opened:
             made = stage_events(opened.bench, months)
             changed = stage_case_index(opened.bench)
         context.log.info(f"{slug}: home months touched: {', '.join(changed) or 'none'}")

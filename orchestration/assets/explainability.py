@@ -25,7 +25,7 @@ def explainability(context: dg.AssetExecutionContext, workspaces: Workspaces) ->
     baseline on cases that it has not seen, the record says `not_explained` with the figures.
     """
     for slug, months in months_by_workspace(context.partition_keys).items():
-        with workspaces.open(slug, context.run_id, context.log.info) as opened:
+        with workspaces.open(slug, context) as opened:
             made = stage_explanations(opened.bench, months)
         report_months(context, slug, made, "explainability")
     yield dg.MaterializeResult(asset_key="explainability")

@@ -45,7 +45,7 @@ def process_models(context: dg.AssetExecutionContext, workspaces: Workspaces) ->
     """Cases, variants and process map of home months. dbt runs in this process, with its tests, per batch of months."""
     outcomes = []
     for slug, months in months_by_workspace(context.partition_keys).items():
-        with workspaces.open(slug, context.run_id, context.log.info) as opened:
+        with workspaces.open(slug, context) as opened:
             made = stage_process(opened.bench, months)
         for dataset in PROCESS_DATASETS:
             report_months(context, slug, [o for o in made if o.dataset == dataset], dataset)

@@ -25,7 +25,7 @@ def provenance(context: dg.AssetExecutionContext, workspaces: Workspaces) -> Res
     """
     outcomes = []
     for slug, months in months_by_workspace(context.partition_keys).items():
-        with workspaces.open(slug, context.run_id, context.log.info) as opened:
+        with workspaces.open(slug, context) as opened:
             made = release_workspace(workspaces.settings(), opened, months, context.run_id)
         report_months(context, slug, made, "provenance")
         outcomes += made

@@ -28,7 +28,7 @@ def raw_csv_upload(context: dg.AssetExecutionContext, workspaces: Workspaces) ->
     """
     outcomes = []
     for slug, months in months_by_workspace(context.partition_keys).items():
-        with workspaces.open(slug, context.run_id) as opened:
+        with workspaces.open(slug, context) as opened:
             made = check_raw(opened.bench, months, opened.store)
         report_months(context, slug, made, "raw_csv_upload")
         outcomes += made
