@@ -17,7 +17,6 @@ from orchestration.lake.credentials import ScopedCredentials
 from orchestration.settings import Settings, load_settings
 from orchestration.stages.opening import OpenedWorkspace, open_workspace
 
-
 _pooled: set[int] = set()
 
 

@@ -3,8 +3,9 @@
 import dagster as dg
 
 from orchestration.assets.raw import Results
-from orchestration.assets.reporting import check_results, report_months
+from orchestration.assets.reporting import check_results, column_schema, report_months
 from orchestration.checks.audits import AUDITS, check_specs
+from orchestration.lake.views import MONTH_FILES
 from orchestration.partitions import months_by_workspace, workspace_months
 from orchestration.resources import Workspaces
 from orchestration.stages.case_index import stage_case_index
@@ -17,7 +18,8 @@ from orchestration.stages.events import EVENTS_VERSION, stage_events
     deps=["raw_csv_upload"],
     check_specs=check_specs("events"),
     code_version=EVENTS_VERSION,
-    group_name="arrival",
+    metadata=column_schema(MONTH_FILES["events"]),
+    group_name="standing_analysis",
     kinds={"duckdb", "parquet"},
 )
 def events(context: dg.AssetExecutionContext, workspaces: Workspaces) -> Results:

@@ -3,11 +3,11 @@
 import dagster as dg
 
 from orchestration.assets.raw import Results
-from orchestration.assets.reporting import report_months
+from orchestration.assets.reporting import column_schema, report_months
 from orchestration.mining.explain import EXPLAIN_VERSION
 from orchestration.partitions import explanations_need_earlier_cases, months_by_workspace, workspace_months
 from orchestration.resources import Workspaces
-from orchestration.stages.explainability import stage_explanations
+from orchestration.stages.explainability import EXPLANATIONS, stage_explanations
 
 
 @dg.asset(
@@ -15,7 +15,8 @@ from orchestration.stages.explainability import stage_explanations
     backfill_policy=dg.BackfillPolicy.single_run(),
     deps=[dg.AssetDep("cases", partition_mapping=explanations_need_earlier_cases), "events"],
     code_version=EXPLAIN_VERSION,
-    group_name="analysis",
+    metadata=column_schema({field.name: str(field.type) for field in EXPLANATIONS}),
+    group_name="standing_analysis",
     kinds={"lightgbm", "parquet"},
 )
 def explainability(context: dg.AssetExecutionContext, workspaces: Workspaces) -> Results:

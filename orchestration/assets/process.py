@@ -28,7 +28,7 @@ class CaseModels(DagsterDbtTranslator):
         return spec.replace_attributes(
             deps=[upstream] if name == "cases" else [dg.AssetDep("cases")],
             code_version=PROCESS_VERSION,
-            group_name="analysis",
+            group_name="standing_analysis",
             kinds={"dbt", "duckdb"},
         )
 

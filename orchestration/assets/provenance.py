@@ -15,7 +15,7 @@ from orchestration.stages.publish import release_workspace
     backfill_policy=dg.BackfillPolicy.single_run(),
     deps=["cases", "variants", "process_map", "explainability"],
     check_specs=check_specs("provenance"),
-    group_name="release",
+    group_name="standing_analysis",
     kinds={"postgres"},
 )
 def provenance(context: dg.AssetExecutionContext, workspaces: Workspaces) -> Results:

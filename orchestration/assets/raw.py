@@ -17,7 +17,7 @@ Results = Iterator[dg.MaterializeResult | dg.AssetCheckResult]  # type: ignore[t
     partitions_def=workspace_months,
     backfill_policy=dg.BackfillPolicy.single_run(),
     check_specs=check_specs("raw_csv_upload"),
-    group_name="arrival",
+    group_name="standing_analysis",
     kinds={"s3", "parquet"},
 )
 def raw_csv_upload(context: dg.AssetExecutionContext, workspaces: Workspaces) -> Results:

@@ -1,7 +1,7 @@
 """How a stage's outcomes look in Dagster: metadata for each partition, a picture, a short text, asset checks."""
 
 import base64
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -24,29 +24,43 @@ def report_months(
 
 
 def month_metadata(outcome: MonthOutcome) -> dict[str, Any]:
-    """What the UI shows of a month: rows, hash, object, inputs, audits, picture and text."""
+    """What the UI shows of a month: first what a person reads, then numbers that plot, last the lineage."""
+    stats = outcome.stats
     metadata: dict[str, Any] = {
         "dagster/row_count": outcome.rows,
-        "state": outcome.state,
         "text": dg.MetadataValue.md(sentence(outcome)),
+        "state": outcome.state,
     }
+    if stats.get("top"):
+        metadata["picture"] = dg.MetadataValue.md(bar_chart(stats["top"]))
+    for name in ("narrative", "bottlenecks"):
+        if stats.get(name):
+            metadata[name] = dg.MetadataValue.md(stats[name])
+    metadata |= {name: value for name, value in stats.items() if isinstance(value, int | float)}
+    if outcome.audits:
+        metadata["audits"] = dg.MetadataValue.md(audit_table(outcome.audits))
     if outcome.content_sha256:
-        metadata |= {
-            "content_sha256": outcome.content_sha256,
-            "seconds": outcome.seconds,
-            "inputs": dg.MetadataValue.json(list(outcome.inputs)),
-            "audits": dg.MetadataValue.json(list(outcome.audits)),
-        }
+        metadata |= {"content_sha256": outcome.content_sha256, "seconds": outcome.seconds}
     if outcome.object_key:
         metadata |= {
             "object": outcome.object_key,
             "bytes": outcome.bytes,
             "code_version": outcome.code_version,
         }
-    metadata |= {name: value for name, value in outcome.stats.items() if isinstance(value, int | float)}
-    if outcome.stats.get("top"):
-        metadata["picture"] = dg.MetadataValue.md(bar_chart(outcome.stats["top"]))
+    if outcome.inputs:
+        metadata["inputs"] = dg.MetadataValue.json(list(outcome.inputs))
     return metadata
+
+
+def audit_table(audits: Sequence[Mapping[str, Any]]) -> str:
+    """The audits of a month as a Markdown table."""
+    rows = [f"| {a['audit']} | {'passed' if a['passed'] else '**failed**'} | {a['detail']} |" for a in audits]
+    return "\n".join(["| audit | result | detail |", "|---|---|---|", *rows])
+
+
+def column_schema(columns: Mapping[str, str]) -> dict[str, dg.TableSchema]:
+    """Asset metadata that shows the columns (name -> type) of a dataset's files."""
+    return {"dagster/column_schema": dg.TableSchema([dg.TableColumn(n, t) for n, t in columns.items()])}
 
 
 def sentence(outcome: MonthOutcome) -> str:

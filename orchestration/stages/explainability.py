@@ -17,7 +17,7 @@ from orchestration.stages.staleness import (
 from orchestration.stages.tree import WHOLE_ANALYSIS, Draft
 from orchestration.stages.workbench import MonthOutcome, Workbench, outcomes, timed
 
-_EXPLANATIONS = pa.schema(
+EXPLANATIONS = pa.schema(
     [
         ("month", pa.string()),
         ("place", pa.int32()),
@@ -28,6 +28,7 @@ _EXPLANATIONS = pa.schema(
         ("summary", pa.string()),
     ]
 )
+"""Columns of the ``explanations`` files; ``features`` is JSON text, ``month`` is ``all`` for the whole analysis."""
 
 
 def stage_explanations(bench: Workbench, months: Iterable[str]) -> list[MonthOutcome]:
@@ -116,7 +117,7 @@ def _table(month: str, explanations: Sequence[Explanation]) -> pa.Table:
         }
         for place, explanation in enumerate(explanations)
     ]
-    return pa.Table.from_pylist(rows, schema=_EXPLANATIONS)
+    return pa.Table.from_pylist(rows, schema=EXPLANATIONS)
 
 
 def _stats(explanations: Sequence[Explanation]) -> dict[str, Any]:
@@ -125,7 +126,8 @@ def _stats(explanations: Sequence[Explanation]) -> dict[str, Any]:
     fit = found["fit"] or {}
     return {
         "status": found["status"],
-        "narrative": "\n\n".join(e.summary for e in explanations if e.scope != "case"),
+        "narrative": explanations[0].summary,
+        "bottlenecks": "\n\n".join(e.summary for e in explanations if e.scope == "bottleneck"),
         "completed_cases": found["window"]["completed"],
         **({"r2": fit["r2"]} if "r2" in fit else {}),
     }

@@ -33,7 +33,9 @@ from cases
 def test_a_log_equals_its_truth(casetrail: Casetrail, shared_data: Path, log: str) -> None:
     path = shared_data / log
     truth = json.loads((path.parent / "truth.json").read_text())["logs"][0]
-    slug = path.name.split(".")[0].lower().replace("_", "-") + ("-parquet" if path.suffix == ".parquet" else "")
+    slug = path.name.split(".")[0].lower().replace("_", "-") + (
+        "-parquet" if path.suffix == ".parquet" else ""
+    )
     casetrail.json("workspace", "create", slug, "--owner", "ada@logs.example", "--slug", slug)
     released = casetrail.json("upload", slug, str(path), *LOGS[log], "--wait")
     assert released["records"] == released["landed"] == truth["n_events"]
@@ -41,7 +43,9 @@ def test_a_log_equals_its_truth(casetrail: Casetrail, shared_data: Path, log: st
     def counts(sql: str) -> dict[str, int]:
         return {row["name"]: row["n"] for row in casetrail.query(slug, sql)}
 
-    (totals,) = casetrail.query(slug, "select count(*) as cases, sum(event_count)::bigint as events from cases")
+    (totals,) = casetrail.query(
+        slug, "select count(*) as cases, sum(event_count)::bigint as events from cases"
+    )
     assert totals == {"cases": truth["n_cases"], "events": truth["n_events"]}
     activities = counts("select activity as name, count(*) as n from events group by activity")
     assert activities == truth["activity_counts"]
@@ -58,7 +62,9 @@ def test_a_log_equals_its_truth(casetrail: Casetrail, shared_data: Path, log: st
 def _variants_equal(casetrail: Casetrail, slug: str, truth: dict[str, Any]) -> None:
     (number,) = casetrail.query(slug, "select count(*) as n from variants")
     assert number["n"] == truth["n_variants"]
-    most = casetrail.query(slug, "select frequency, activities from variants order by frequency desc limit 20")
+    most = casetrail.query(
+        slug, "select frequency, activities from variants order by frequency desc limit 20"
+    )
     found = {(row["frequency"], tuple(row["activities"])) for row in most}
     assert {(top["count"], tuple(top["variant"])) for top in truth["top5_variants"]} <= found
 
