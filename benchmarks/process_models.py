@@ -75,6 +75,9 @@ def main() -> None:
     """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description="Speed of the process models against other tools.")
     parser.add_argument("--events", type=int, default=10_000_000)
+    parser.add_argument(
+        "--layout", choices=["time", "stored"], default="time", help="order of the log's rows"
+    )
     parser.add_argument("--runs", type=int, default=3, help="runs of each contender that is not slow")
     parser.add_argument("--peers", action="store_true", help="also run the other tools")
     parser.add_argument("--only", nargs="*", help="names of the contenders to run")
@@ -86,7 +89,7 @@ def main() -> None:
         if (options.peers or not contender.is_peer) and (not options.only or contender.name in options.only)
     ]
     logs = {
-        grain: write_log(folder, events=options.events, microseconds=grain == "us")
+        grain: write_log(folder, events=options.events, microseconds=grain == "us", layout=options.layout)
         for grain in sorted({contender.log for contender in contenders})
     }
     peers = peers_python(folder) if options.peers else None
@@ -134,7 +137,9 @@ def check_equal(one: Path, other: Path) -> None:
             from read_parquet('{one / name}.parquet') as one
             full outer join read_parquet('{other / name}.parquet') as other using ({", ".join(keys)})
             where one.frequency is distinct from other.frequency
-                or not abs(one.mean_seconds - other.mean_seconds) <= {MEAN_TOLERANCE} * (1 + one.mean_seconds)
+                or not coalesce(
+                    abs(one.mean_seconds - other.mean_seconds) <= {MEAN_TOLERANCE} * (1 + one.mean_seconds), false
+                )
             """
         ).fetchall()[0][0]
         if differing:

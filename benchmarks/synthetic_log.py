@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,36 +17,42 @@ import pyarrow.parquet as pq
 ACTIVITIES = 40
 FIRST_START = np.datetime64("2022-01-01T00:00:00", "s")
 START_WINDOW_SECONDS = 24 * 30 * 86_400
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 
 Int = npt.NDArray[np.int64]
+Layout = Literal["time", "stored"]
 
 
-def write_log(folder: Path, *, events: int, microseconds: bool, seed: int = 7) -> Path:
+def write_log(folder: Path, *, events: int, microseconds: bool, layout: Layout, seed: int = 7) -> Path:
     """Write a log of `events` events, unless it is in `folder` already, and return its path.
 
     Columns: global_case_id (UUID), case_id (text, the same case for tools that want text), timestamp
     (UTC microseconds; whole seconds unless `microseconds`), tie_order, activity, and three attributes
-    that no tool needs to read. Rows are in order of (timestamp, case, tie_order), as a log that was
-    collected over time.
+    that no tool needs to read. Rows lie as `layout` says: `time`, in order of (timestamp, case, tie_order),
+    as a log that was collected over time; `stored`, by month and in a month by (case, timestamp, tie_order),
+    as casetrail stores events.
     """
     grain = "us" if microseconds else "s"
-    path = folder / f"log-v{GENERATOR_VERSION}-{events}-{grain}-{seed}.parquet"
+    path = folder / f"log-v{GENERATOR_VERSION}-{events}-{grain}-{layout}-{seed}.parquet"
     if path.exists():
         return path
     folder.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    table = _log(np.random.default_rng(seed), events, microseconds)
+    table = _log(np.random.default_rng(seed), events, microseconds, layout)
     pq.write_table(table, partial, compression="zstd", row_group_size=122_880)
     os.replace(partial, path)
     return path
 
 
-def _log(rng: np.random.Generator, events: int, microseconds: bool) -> pa.Table:
+def _log(rng: np.random.Generator, events: int, microseconds: bool, layout: Layout) -> pa.Table:
     case, position, activity = _traces(rng, events)
     offset = _offsets(rng, case, position, microseconds)
     tie = _tie_order(case, position, offset)
-    order = np.lexsort((tie, case, offset))
+    if layout == "time":
+        order = np.lexsort((tie, case, offset))
+    else:
+        month = (FIRST_START + (offset // 1_000_000).astype("timedelta64[s]")).astype("datetime64[M]")
+        order = np.lexsort((tie, offset, case, month))
     case, activity, offset, tie = case[order], activity[order], offset[order], tie[order]
     epoch_us = FIRST_START.astype("datetime64[us]").astype(np.int64)
     names = pa.array([f"Activity {code:02d} of the process" for code in range(ACTIVITIES)])

@@ -45,14 +45,36 @@ from (
 {% endmacro %}
 
 
-{# One row with `labels`, all activities in order: codes number them from 0, lists from 1. #}
+{#
+    One row with `labels`, all activities in the order of their codes, and `parts`, the same as they enter a
+    variant's hash: each behind its length in bytes, so that no two paths share a text.
+#}
 {% macro activity_dictionary() %}
-(select list_sort(list(activity)) as labels from {{ source('input', 'activities') }})
+(
+    select
+        list_sort(list(activity)) as labels,
+        list_transform(list_sort(list(activity)), lambda label: strlen(label) || ':' || label) as parts
+    from {{ source('input', 'activities') }}
+)
 {% endmacro %}
 
 
-{% macro labels_of(codes, labels) %}
-list_transform({{ codes }}, lambda code: {{ labels }}[code::integer + 1])
+{# Codes count from 0, lists from 1. #}
+{% macro label_of(code, dictionary) %}
+{{ dictionary }}.labels[{{ code }}::integer + 1]
+{% endmacro %}
+
+
+{% macro labels_of(codes, dictionary) %}
+list_transform({{ codes }}, lambda code: {{ label_of('code', dictionary) }})
+{% endmacro %}
+
+
+{% macro variant_hash(codes, dictionary) %}
+sha256(
+    'casetrail-variant-1'
+    || array_to_string(list_transform({{ codes }}, lambda code: {{ dictionary }}.parts[code::integer + 1]), '')
+)
 {% endmacro %}
 
 
@@ -68,17 +90,6 @@ coalesce(
 {# How many events repeat the activity just before them. #}
 {% macro count_self_loops(codes) %}
 len(list_filter(list_zip({{ codes }}, {{ codes }}[2:]), lambda pair: pair[1] = pair[2]))
-{% endmacro %}
-
-
-{# Identity of a path: each label behind its length in bytes, so that no two paths share a text. #}
-{% macro variant_hash(activities) %}
-sha256(
-    'casetrail-variant-1'
-    || array_to_string(
-        list_transform({{ activities }}, lambda label: strlen(label) || ':' || label), ''
-    )
-)
 {% endmacro %}
 
 

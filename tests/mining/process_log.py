@@ -121,7 +121,7 @@ def _case(case: int, trace: Sequence[Event], parameters: Parameters) -> Row:
     labels = [event.activity for event in trace]
     first, last = trace[0].time_us, trace[-1].time_us
     start = EPOCH + timedelta(microseconds=first)
-    home_month = start.strftime("%Y-%m")
+    home_month = start.isoformat()[:7]  # strftime does not pad the year
     return {
         "workspace_id": WORKSPACE,
         "analysis_id": ANALYSIS,

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from orchestration.mining.packing import GENERAL, Packing
@@ -43,7 +43,13 @@ parameter_sets = st.builds(
 )
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Each example is two builds: shrinking a failure would take minutes.
+@settings(
+    max_examples=6,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(events=logs(), parameters=parameter_sets)
 def test_both_packings_give_what_plain_python_gives(events: list[Event], parameters: Parameters) -> None:
     reference = expected(events, parameters)

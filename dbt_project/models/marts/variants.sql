@@ -9,28 +9,30 @@ with counted as (
     group by home_month, variant_hash
 ),
 
-ranked as (
+happiest as (
+    -- A window over all variants would cost three times as much.
     select
-        *,
-        row_number() over (
-            partition by home_month
-            order by completed_count desc, variant_hash asc
-        ) as place
+        home_month,
+        arg_min(variant_hash, row(-completed_count, variant_hash)) as variant_hash
     from counted
+    where completed_count > 0
+    group by home_month
 ),
 
 -- Materialized so that the dictionary meets finished rows, as one constant: below a hash join it would be
 -- copied to every row.
 found as materialized (
     select
-        ranked.*,
+        counted.*,
         sequences.codes,
         sequences.variant_id,
         sequences.event_count,
         sequences.distinct_activities,
-        sequences.self_loops
-    from ranked
-    inner join {{ ref('stg_sequences') }} as sequences on ranked.variant_hash = sequences.variant_hash
+        sequences.self_loops,
+        coalesce(counted.variant_hash = happiest.variant_hash, false) as is_happy_path
+    from counted
+    inner join {{ ref('stg_sequences') }} as sequences on counted.variant_hash = sequences.variant_hash
+    left join happiest on counted.home_month = happiest.home_month
 )
 
 select
@@ -42,7 +44,7 @@ select
     case
         when found.completed_count > 0 then found.total_cycle_time_us / found.completed_count / 1e6
     end as avg_cycle_time_seconds,
-    found.place = 1 and found.completed_count > 0 as is_happy_path,
+    found.is_happy_path,
     json_object(
         'length', found.event_count,
         'distinct_activities', found.distinct_activities,
@@ -51,7 +53,7 @@ select
     ) as metadata,
     found.home_month,
     {{ partition_id('found.home_month', 'parameters.workspace_slug') }} as partition_id,
-    {{ labels_of('found.codes', 'dictionary.labels') }} as activities,
+    {{ labels_of('found.codes', 'dictionary') }} as activities,
     found.completed_count,
     found.total_cycle_time_us
 from found

@@ -3,27 +3,22 @@ with sequences as (
     from {{ ref('stg_traces') }}
 ),
 
-labelled as (
-    select
-        sequences.codes,
-        {{ labels_of('sequences.codes', 'dictionary.labels') }} as activities
-    from sequences
-    cross join {{ activity_dictionary() }} as dictionary
-),
-
 identified as (
     select
-        *,
-        {{ variant_hash('activities') }} as variant_hash
-    from labelled
+        sequences.codes,
+        {{ variant_hash('sequences.codes', 'dictionary') }} as variant_hash,
+        {{ label_of('sequences.codes[1]', 'dictionary') }} as start_activity,
+        {{ label_of('sequences.codes[-1]', 'dictionary') }} as end_activity
+    from sequences
+    cross join {{ activity_dictionary() }} as dictionary
 )
 
 select
     codes,
     variant_hash,
     variant_hash[1:16] as variant_id,
-    activities[1] as start_activity,
-    activities[-1] as end_activity,
+    start_activity,
+    end_activity,
     len(codes)::integer as event_count,
     len(list_distinct(codes))::integer as distinct_activities,
     {{ count_self_loops('codes') }}::integer as self_loops
