@@ -48,12 +48,12 @@ class Workspaces(dg.ConfigurableResource):  # type: ignore[type-arg]
         The workspace's standing job is running from here on, until its release or its failure.
         """
         settings = self.settings()
-        prove_alive(settings.system_dsn, context.run_id)
+        prove_alive(settings.system_dsn, context.run.run_id)
         _keep_connections(context.instance)
         with open_workspace(
             settings,
             slug,
-            context.run_id,
+            context.run.run_id,
             connect=self.duckdb.get_connection,
             s3_client=self._s3_client,
             progress=context.log.info,

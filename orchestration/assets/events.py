@@ -9,6 +9,7 @@ from orchestration.lake.views import MONTH_FILES
 from orchestration.partitions import months_by_workspace, workspace_months
 from orchestration.resources import Workspaces
 from orchestration.stages.case_index import stage_case_index
+from orchestration.stages.event_contract import EVENT
 from orchestration.stages.events import EVENTS_VERSION, stage_events
 
 
@@ -18,7 +19,7 @@ from orchestration.stages.events import EVENTS_VERSION, stage_events
     deps=["raw_csv_upload"],
     check_specs=check_specs("events"),
     code_version=EVENTS_VERSION,
-    metadata=column_schema(MONTH_FILES["events"]),
+    metadata=column_schema(MONTH_FILES["events"], [n for n, c in EVENT.columns.items() if c.nullable]),
     group_name="standing_analysis",
     kinds={"duckdb", "parquet"},
 )
@@ -28,13 +29,13 @@ def events(context: dg.AssetExecutionContext, workspaces: Workspaces) -> Results
     Written to `s3://{bucket}/{workspace_id}/analyses/{analysis_id}/events/`. A month whose raw files, mappings and code
     are unchanged is carried over.
     """
-    outcomes = []
+    outcomes = {}
     for slug, months in months_by_workspace(context.partition_keys).items():
         with workspaces.open(slug, context) as opened:
             made = stage_events(opened.bench, months)
             changed = stage_case_index(opened.bench)
         context.log.info(f"{slug}: home months touched: {', '.join(changed) or 'none'}")
         report_months(context, slug, made, "events")
-        outcomes += made
+        outcomes[slug] = made
     yield from check_results(outcomes, "events", AUDITS["events"])
     yield dg.MaterializeResult(asset_key="events")

@@ -27,10 +27,18 @@ class CaseModels(DagsterDbtTranslator):
         upstream = dg.AssetDep("events", partition_mapping=cases_need_later_events)
         return spec.replace_attributes(
             deps=[upstream] if name == "cases" else [dg.AssetDep("cases")],
+            metadata=_of_the_files(spec.metadata),
             code_version=PROCESS_VERSION,
             group_name="standing_analysis",
             kinds={"dbt", "duckdb"},
         )
+
+
+def _of_the_files(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What dbt tells of a mart, as far as it holds for the month files: those are no tables, and have no home_month."""
+    told = {k: v for k, v in metadata.items() if k not in ("dagster/table_name", "dagster/storage_kind")}
+    columns = [c for c in told["dagster/column_schema"].columns if c.name != "home_month"]
+    return told | {"dagster/column_schema": dg.TableSchema(columns)}
 
 
 @dbt_assets(
@@ -43,15 +51,16 @@ class CaseModels(DagsterDbtTranslator):
 )
 def process_models(context: dg.AssetExecutionContext, workspaces: Workspaces) -> Results:
     """Cases, variants and process map of home months. dbt runs in this process, with its tests, per batch of months."""
-    outcomes = []
+    outcomes = {}
     for slug, months in months_by_workspace(context.partition_keys).items():
         with workspaces.open(slug, context) as opened:
             made = stage_process(opened.bench, months)
         for dataset in PROCESS_DATASETS:
             report_months(context, slug, [o for o in made if o.dataset == dataset], dataset)
-        outcomes += made
+        outcomes[slug] = made
     for spec in context.selected_asset_check_keys:
-        mine = [o for o in outcomes if o.dataset == spec.asset_key.path[-1]]
-        yield from check_results(mine, spec.asset_key.path[-1], [spec.name])
+        dataset = spec.asset_key.path[-1]
+        of_dataset = {slug: [o for o in made if o.dataset == dataset] for slug, made in outcomes.items()}
+        yield from check_results(of_dataset, dataset, [spec.name])
     for dataset in PROCESS_DATASETS:
         yield dg.MaterializeResult(asset_key=dataset)

@@ -23,11 +23,11 @@ def provenance(context: dg.AssetExecutionContext, workspaces: Workspaces) -> Res
 
     Refused when a month is stale or an audit failed; readers then keep the release that they have.
     """
-    outcomes = []
+    outcomes = {}
     for slug, months in months_by_workspace(context.partition_keys).items():
         with workspaces.open(slug, context) as opened:
-            made = release_workspace(workspaces.settings(), opened, months, context.run_id)
+            made = release_workspace(workspaces.settings(), opened, months, context.run.run_id)
         report_months(context, slug, made, "provenance")
-        outcomes += made
+        outcomes[slug] = made
     yield from check_results(outcomes, "provenance", AUDITS["provenance"])
     yield dg.MaterializeResult(asset_key="provenance")

@@ -26,11 +26,11 @@ def raw_csv_upload(context: dg.AssetExecutionContext, workspaces: Workspaces) ->
     Landing writes the files once, at `s3://{bucket}/{workspace_id}/raw/csv_upload/{yyyy-mm}/`; they are never changed.
     Materialising compares the ledger with S3.
     """
-    outcomes = []
+    outcomes = {}
     for slug, months in months_by_workspace(context.partition_keys).items():
         with workspaces.open(slug, context) as opened:
             made = check_raw(opened.bench, months, opened.store)
         report_months(context, slug, made, "raw_csv_upload")
-        outcomes += made
+        outcomes[slug] = made
     yield from check_results(outcomes, "raw_csv_upload", AUDITS["raw_csv_upload"])
     yield dg.MaterializeResult(asset_key="raw_csv_upload")

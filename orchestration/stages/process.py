@@ -6,6 +6,7 @@ from typing import Any
 
 import duckdb
 
+from orchestration.control_plane.staging import StagedFile
 from orchestration.mining.dbt_build import ProcessBuild, build_process_models
 from orchestration.stages.case_index import load_case_months
 from orchestration.stages.staleness import cases_fingerprint, stale_case_months
@@ -120,7 +121,7 @@ def _create_parameters(bench: Workbench, connection: duckdb.DuckDBPyConnection) 
 
 def _drafts(bench: Workbench, build: ProcessBuild, homes: Sequence[str]) -> Iterator[Draft]:
     """The built tables, one file per home month, each in its total order."""
-    case_index = bench.tree.files("case_index")
+    case_index, events = bench.tree.files("case_index"), bench.tree.files("events")
     tests = [
         audit(test.name, test.status == "pass", f"{test.failures} rows break it") for test in build.tests
     ]
@@ -143,12 +144,16 @@ def _drafts(bench: Workbench, build: ProcessBuild, homes: Sequence[str]) -> Iter
                     fingerprint=cases_fingerprint(index, bench.parameters, bench.as_of.isoformat()),
                     code_version=build.code_version,
                     inputs=[
-                        {"dataset": "case_index", "month": home, "content_sha256": index.content_sha256},
-                        *({"dataset": "events", "month": i["month"]} for i in index.inputs),
+                        _input("case_index", index),
+                        *(_input("events", events[entry["month"]]) for entry in index.inputs),
                     ],
                     seconds=share + spent(),
                 )
             yield replace(draft, audits=tests, stats=stats)
+
+
+def _input(dataset: str, file: StagedFile) -> dict[str, Any]:
+    return {"dataset": dataset, "month": file.month, "content_sha256": file.content_sha256}
 
 
 _STATS = {

@@ -1,13 +1,13 @@
 """Releasing a workspace's working tree: read the ledgers, release in one transaction, leave a manifest, sweep."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 
-from orchestration.control_plane import arrivals, database, jobs, staging
+from orchestration.control_plane import arrivals, database, jobs, releases, staging
 from orchestration.control_plane.jobs import AnalysisJob
 from orchestration.control_plane.releases import ExplanationRow
 from orchestration.lake import layout
@@ -57,11 +57,15 @@ def release_workspace(
         )
         if job.status == "running":
             jobs.succeed(connection, workspace_id, job.id, job.attempt)
-    provenance_id = made or job.provenance_id
-    if made is not None:
-        _write_manifest(opened.store, job.id, made, state)
-    sweep(opened.store, job.id, {f.object_key for f in state.files}, settings.release_grace_seconds)
-    return [_outcome(month, state, provenance_id, made is not None) for month in months]
+        current = jobs.standing_job(connection, workspace_id).provenance_id
+        assert current is not None  # made now, or found to hold just this
+        record = releases.provenance(connection, workspace_id, current)
+        grace = settings.release_grace_seconds
+        in_use = releases.object_keys_in_use(connection, workspace_id, job.id, grace)
+    # Also where nothing was made: the run before may have died between its release and the manifest.
+    _write_manifest(opened.store, record, state)
+    sweep(opened.store, job.id, in_use | {f.object_key for f in state.files}, grace)
+    return [_outcome(month, state, current, made is not None) for month in months]
 
 
 def _explanation_rows(opened: OpenedWorkspace) -> list[ExplanationRow]:
@@ -85,15 +89,12 @@ def _explanation_rows(opened: OpenedWorkspace) -> list[ExplanationRow]:
     ]
 
 
-def _write_manifest(
-    store: WorkspaceStore, analysis_id: str, provenance_id: str, state: WorkingTreeState
-) -> None:
+def _write_manifest(store: WorkspaceStore, release: Mapping[str, Any], state: WorkingTreeState) -> None:
     """``manifest.json`` beside the datasets: the release for clients that read the files themselves."""
-    workspace_id = store.credentials.workspace_id
     manifest = {
-        "provenance_id": provenance_id,
-        "as_of": state.as_of.isoformat(),
-        "content_sha256": state.content_sha256(),
+        "provenance_id": str(release["id"]),
+        "as_of": release["as_of"].isoformat(),
+        "content_sha256": release["content_sha256"],
         "files": [
             {
                 "dataset": f.dataset,
@@ -105,11 +106,12 @@ def _write_manifest(
             for f in state.files
         ],
     }
-    store.put_bytes(layout.manifest_key(workspace_id, analysis_id), json.dumps(manifest, indent=1).encode())
+    key = layout.manifest_key(store.credentials.workspace_id, release["analysis_id"])
+    store.put_bytes(key, json.dumps(manifest, indent=1).encode())
 
 
 def sweep(store: WorkspaceStore, analysis_id: str, kept: set[str], grace_seconds: float) -> int:
-    """Delete objects of the analysis that the release does not name and that are older than the grace period.
+    """Delete objects of the analysis that are not ``kept`` and that were written before the grace period.
 
     The caller holds the workspace's lock, so that no stage is about to record an object that it has just written.
     """
@@ -121,7 +123,7 @@ def sweep(store: WorkspaceStore, analysis_id: str, kept: set[str], grace_seconds
     return len(old)
 
 
-def _outcome(month: str, state: WorkingTreeState, provenance_id: str | None, released: bool) -> MonthOutcome:
+def _outcome(month: str, state: WorkingTreeState, provenance_id: str, released: bool) -> MonthOutcome:
     files = [file for file in state.files if file.month == month]
     whole = [a for a in release_audits(state) if a["month"] == WHOLE_ANALYSIS]
     return MonthOutcome(
