@@ -1,4 +1,4 @@
-"""A released workspace in a running Dagster, and a headless Chromium to look at it."""
+"""Released workspaces in a running Dagster, and a headless Chromium to look at them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,15 @@ from tests.e2e.conftest import Casetrail, casetrail
 __all__ = ["casetrail"]
 
 CHROMIUM = Path("/usr/bin/chromium")
-SLUG = "acme"
+SLUG, HOSTILE_SLUG = "acme", "mallory"
+STRANGER = "http://stranger.example/seen.png"
+HOSTILE_LOG = f"""case,activity,time,region
+a,order,2024-02-01T10:00:00Z,north
+a,![x]({STRANGER}) <img src='{STRANGER}'>,2024-02-02T10:00:00Z,north
+a,pay,2024-02-05T10:00:00Z,north
+b,order,2024-02-01T00:00:00Z,south
+b,![x]({STRANGER}) <img src='{STRANGER}'>,2024-02-04T00:00:00Z,south
+"""
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -26,11 +34,15 @@ FLAGS = [
 
 @pytest.fixture(scope="session")
 def ui(casetrail: Casetrail, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The address of the Dagster UI, with one workspace released: 3,000 cases over six months."""
-    log = tmp_path_factory.mktemp("log") / "lead_to_cash.csv"
-    write_lead_to_cash(log, cases=3_000, months=6)
-    casetrail.json("workspace", "create", "Acme", "--slug", SLUG, "--owner", "ada@acme.example")
-    casetrail.json("upload", SLUG, str(log), "--wait")
+    """The address of the Dagster UI, with two workspaces released: 3,000 cases over six months, and a hostile log."""
+    folder = tmp_path_factory.mktemp("logs")
+    acme, hostile = folder / "lead_to_cash.csv", folder / "hostile.csv"
+    write_lead_to_cash(acme, cases=3_000, months=6)
+    hostile.write_text(HOSTILE_LOG)
+    # The smaller one first, so that what the UI calls the latest is the other.
+    for slug, log in ((HOSTILE_SLUG, hostile), (SLUG, acme)):
+        casetrail.json("workspace", "create", slug, "--slug", slug, "--owner", f"ada@{slug}.example")
+        casetrail.json("upload", slug, str(log), "--wait")
     settings = casetrail.settings()
     return f"http://{settings.webserver_host}:{settings.webserver_port}"
 
@@ -47,13 +59,17 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, ui: str) -> Iterator[Page]:
-    """A page that fails the test when it asks another host for anything."""
-    opened = browser.new_page(viewport={"width": 1500, "height": 950})
+    """A page that fails the test when it asks another host for anything, or reports an error."""
+    opened = browser.new_page(viewport={"width": 1500, "height": 1100})
     strangers: list[str] = []
+    errors: list[str] = []
     opened.on("request", lambda request: None if _is_ours(request.url, ui) else strangers.append(request.url))
+    opened.on("console", lambda told: errors.append(told.text) if told.type == "error" else None)
+    opened.on("pageerror", lambda error: errors.append(str(error)))
     yield opened
     opened.close()
     assert strangers == []
+    assert errors == []
 
 
 def _is_ours(url: str, ui: str) -> bool:

@@ -36,7 +36,7 @@ def home() -> Iterator[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("service", ["postgres", "s3"])
 def test_up_repairs_a_killed_service_and_a_retry_makes_the_release(
     service: str, home: Path, tmp_path: Path
