@@ -1,0 +1,136 @@
+"""kill -9 of a refresh at any moment: readers have the old release or the new one, whole; a retry makes the new."""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import sleep
+
+import pytest
+
+from orchestration.control_plane import database
+from orchestration.lake.layout import analysis_prefix, manifest_key
+from orchestration.settings import Settings
+from orchestration.stages.publish import sweep
+from tests.faults.growing_log import GrowingLog
+from tests.faults.kill_points import POINTS, KillPoint
+from tests.faults.reader import Reader, Release, store_of
+from tests.faults.refresh import Orders, Refresh, refreshed, replay_agrees
+
+ROUNDS = 50
+SEED = 20_260
+REPLAY_EVERY = 10
+
+_AFTER_THE_SWAP = {
+    "after the release, before the manifest",
+    "after the manifest, before the sweep",
+    "in the sweep",
+}
+_OFTEN = {"before a file is put": 8, "after a file is put": 8, "after files are staged, before the commit": 4}
+"""Moments that every refresh passes at least so often."""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_killed_refresh_leaves_the_old_release_or_the_new_one(
+    growing_log: Callable[[str], GrowingLog], installation: Settings, tmp_path: Path
+) -> None:
+    log, fates = growing_log("killed"), Counter[str]()
+    log.grow()
+    refreshed(installation, log.slug, tmp_path)
+    log.grow()
+    usual_seconds = refreshed(installation, log.slug, tmp_path)
+    reader = Reader(installation, log.workspace)
+    current = reader.read()
+    for number, kill in enumerate(_kills(usual_seconds), start=1):
+        log.grow()
+        exit_code = _refresh_killed(installation, log.slug, tmp_path, kill)
+        seen = reader.read()
+        swapped = seen.provenance_id != current.provenance_id
+        fates[f"killed {'after' if swapped else 'before'} the swap" if exit_code else "ended before"] += 1
+        if isinstance(kill, KillPoint):
+            assert (exit_code, swapped) == (-9, kill.name in _AFTER_THE_SWAP), kill
+        refreshed(installation, log.slug, tmp_path)
+        new = reader.read()
+        assert new.content != current.content
+        assert seen == (new if swapped else current), f"a mixture in round {number}, killed at {kill}"
+        _manifest_names(installation, log, new)
+        if number % REPLAY_EVERY == 0:
+            replay_agrees(installation, log.slug, tmp_path)
+        current = new
+    print(f"{ROUNDS} kills of refreshes of {usual_seconds:.1f} s: {dict(fates)}")
+    assert fates["killed before the swap"] > 0
+    assert fates["killed after the swap"] > 0
+    assert _lineage(installation, log) == ROUNDS + 2, "each round made one release on top of the one before"
+    _nothing_is_left_over(installation, log, reader)
+    _equals_an_undisturbed_build(growing_log("undisturbed"), log.uploads, installation, tmp_path, current)
+
+
+def _kills(usual_seconds: float) -> Iterator[KillPoint | float]:
+    """In turn two named moments and three random ones; the random seconds cover the refresh evenly."""
+    dice, names = random.Random(SEED), sorted(POINTS)
+    randomly, named = ROUNDS * 3 // 5, 0
+    seconds = [(place + dice.random()) / randomly * usual_seconds for place in range(randomly)]
+    dice.shuffle(seconds)
+    for number in range(ROUNDS):
+        if number % 5 < 2:
+            name = names[named % len(names)]
+            yield KillPoint(name, dice.randint(1, _OFTEN.get(name, 1)))
+            named += 1
+        else:
+            yield seconds.pop()
+
+
+def _refresh_killed(settings: Settings, slug: str, folder: Path, kill: KillPoint | float) -> int:
+    """The exit code of a refresh that was killed; 0 if it ended before."""
+    if isinstance(kill, KillPoint):
+        refresh = Refresh(settings, slug, folder, Orders(kill_at=kill))
+    else:
+        refresh = Refresh(settings, slug, folder)
+        sleep(kill)
+        refresh.kill()
+    exit_code = refresh.wait()
+    assert exit_code in (0, -9), refresh.said
+    return exit_code
+
+
+def _manifest_names(settings: Settings, log: GrowingLog, release: Release) -> None:
+    """After the retry the manifest is that of the release, also where the kill fell between the two."""
+    manifest = json.loads(
+        store_of(settings, log.workspace).get(manifest_key(log.workspace.id, log.analysis_id))
+    )
+    assert manifest["provenance_id"] == release.provenance_id
+    assert {(f["dataset"], f["month"]): f["content_sha256"] for f in manifest["files"]} == release.content
+
+
+def _lineage(settings: Settings, log: GrowingLog) -> int:
+    """The number of releases from the current one back to the first; there are no others."""
+    with database.as_system(settings.system_dsn, log.workspace.id) as connection:
+        rows = connection.execute("select id, parent_id from provenance order by id").fetchall()
+    assert [row["parent_id"] for row in rows] == [None, *(row["id"] for row in rows[:-1])]
+    return len(rows)
+
+
+def _nothing_is_left_over(settings: Settings, log: GrowingLog, reader: Reader) -> None:
+    """A sweep without grace leaves exactly the released files and the manifest of all that the kills left behind."""
+    store, before = store_of(settings, log.workspace), reader.read()
+    with database.as_system(settings.system_dsn, log.workspace.id) as connection:
+        rows = connection.execute(
+            "select object_key from release_files where provenance_id = %s", (before.provenance_id,)
+        ).fetchall()
+    released = {row["object_key"] for row in rows}
+    sweep(store, log.analysis_id, released, grace_seconds=-60)
+    present = {entry.key for entry in store.list(analysis_prefix(log.workspace.id, log.analysis_id))}
+    assert present == released | {manifest_key(log.workspace.id, log.analysis_id)}
+    assert reader.read() == before
+
+
+def _equals_an_undisturbed_build(
+    other: GrowingLog, uploads: int, settings: Settings, folder: Path, release: Release
+) -> None:
+    """The same uploads in another workspace, refreshed once and never killed, have the same content."""
+    for _ in range(uploads):
+        other.grow()
+    refreshed(settings, other.slug, folder)
+    assert Reader(settings, other.workspace).read().content == release.content
