@@ -5,22 +5,21 @@ that an attribute that only correlates with the real factor adds nothing. What d
 cycle times (`causes`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import duckdb
 import numpy as np
 
+from orchestration.mining.explain.cases import PERFORMER_COLUMNS, CaseSet, Floats, Ints, Rows
 from orchestration.mining.explain.config import ExplainConfig
-from orchestration.mining.explain.feature_choice import Labels
 from orchestration.mining.explain.features import (
     MISSING,
+    Feature,
     FeatureSpace,
-    Floats,
     binned,
     code_performers,
     describe,
 )
-from orchestration.mining.explain.window import PERFORMER_COLUMNS, CaseSet, Ints, Window
+from orchestration.mining.explain.population import Labels, Transitions
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,10 @@ class Factor:
 
 @dataclass(frozen=True)
 class Bottleneck:
-    """One transition over all completed cases of a window; times are in seconds."""
+    """One transition over all completed cases of a window; times are in seconds.
+
+    Counts, totals and means are of all passages, quantiles and factors of the `sampled` ones.
+    """
 
     source: str
     target: str
@@ -70,8 +72,7 @@ class Candidate:
 
 
 def find_bottlenecks(
-    conn: duckdb.DuckDBPyConnection,
-    window: Window,
+    transitions: Transitions,
     sample: CaseSet,
     space: FeatureSpace,
     matrix: Floats,
@@ -81,48 +82,42 @@ def find_bottlenecks(
     """The transitions that take most time in total, each with its factors.
 
     Args:
-        conn: Holds the working tables.
-        window: Whose completed cases are counted.
-        sample: Its sample, on which factors are chosen.
+        transitions: Those of all completed cases of the window.
+        sample: The window's sample, on which quantiles are measured and factors chosen.
         space: The window's features.
         matrix: The sample's feature matrix, with NaN for missing values.
         labels: Names of the codes.
         config: The thresholds.
     """
-    rows = conn.execute(
-        """
-        with totals as (
-            select previous, activity, sum(wait_us) as total_us, sum(sum(wait_us)) over () as all_us
-            from explain_step
-            where home_month between $first and $last and previous is not null
-            group by previous, activity
-        ),
-        top as (
-            from totals where total_us > 0 order by total_us desc, previous, activity limit $most
-        )
-        select
-            previous, activity, count(*) as passed, any_value(total_us)::hugeint as total_us,
-            any_value(all_us)::hugeint as all_us, quantile_cont(wait_us, [0.5, 0.9]) as quantiles
-        from explain_step inner join top using (previous, activity)
-        where home_month between $first and $last
-        group by previous, activity
-        order by total_us desc, previous, activity
-        """,
-        {**window.parameters, "most": config.bottlenecks},
-    ).fetchall()
+    known = [
+        _candidate(feature, matrix[:, index])
+        for index, feature in enumerate(space.features)
+        if feature.role == "known_at_start"
+    ]
+    all_us = sum(total_us for _, total_us in transitions.values())
+    longest = sorted(transitions, key=lambda transition: (-transitions[transition][1], transition))
     bottlenecks = []
-    for previous, activity, passed, total_us, all_us, (median_us, p90_us) in rows:
-        waits, candidates = _sampled_steps(conn, window, sample, space, matrix, (previous, activity))
+    for transition in longest[: config.bottlenecks]:
+        passed, total_us = transitions[transition]
+        steps = _steps_on(sample, transition)
+        if not total_us or not len(steps["wait_us"]):
+            continue
+        waits = steps["wait_us"] / 1e6
+        candidates = [
+            *(replace(candidate, codes=candidate.codes[steps["case"]]) for candidate in known),
+            *_performer_candidates(space, steps, transition[1]),
+        ]
+        median, p90 = np.quantile(waits, [0.5, 0.9])
         bottlenecks.append(
             Bottleneck(
-                source=labels["activity"][previous],
-                target=labels["activity"][activity],
+                source=labels["activity"][transition[0]],
+                target=labels["activity"][transition[1]],
                 count=passed,
                 share=total_us / all_us,
                 total_seconds=total_us / 1e6,
                 mean_seconds=total_us / passed / 1e6,
-                median_seconds=median_us / 1e6,
-                p90_seconds=p90_us / 1e6,
+                median_seconds=float(median),
+                p90_seconds=float(p90),
                 sampled=len(waits),
                 factors=tuple(select_factors(waits, candidates, config)),
             )
@@ -130,41 +125,25 @@ def find_bottlenecks(
     return bottlenecks
 
 
-def _sampled_steps(
-    conn: duckdb.DuckDBPyConnection,
-    window: Window,
-    sample: CaseSet,
-    space: FeatureSpace,
-    matrix: Floats,
-    transition: tuple[int, int],
-) -> tuple[Floats, list[Candidate]]:
-    """The sample's waits (seconds) on one transition, and what may go with them.
+def _steps_on(sample: CaseSet, transition: tuple[int, int]) -> Rows:
+    """The sample's steps from the one activity to the other."""
+    same = (sample.steps["previous"] == transition[0]) & (sample.steps["activity"] == transition[1])
+    on = np.flatnonzero(same)
+    return {name: column[on] for name, column in sample.steps.items()}
 
-    Candidates are what was known at the start of the case, and who performed the step's own target activity.
-    """
-    steps = conn.execute(
-        """
-        select
-            case_no, wait_us, coalesce(resource, -1) as resource, coalesce(role, -1) as role,
-            coalesce(org_unit, -1) as org_unit
-        from explain_step
-        where home_month between $first and $last and previous = $previous and activity = $activity
-        order by case_no, position
-        """,
-        {**window.parameters, "previous": transition[0], "activity": transition[1]},
-    ).fetchnumpy()
-    at = np.minimum(np.searchsorted(sample.case_no, steps["case_no"]), len(sample) - 1)
-    kept = sample.case_no[at] == steps["case_no"]
-    candidates = []
-    for index, feature in enumerate(space.features):
-        if feature.role == "known_at_start":
-            codes, names = binned(feature, matrix[:, index])
-            candidates.append(Candidate(describe(feature), feature.role, codes[at[kept]], names))
-        elif feature.source in PERFORMER_COLUMNS and feature.codes[0] == transition[1]:
-            column = code_performers(feature, steps[feature.source][kept].astype(np.int64))
-            codes, names = binned(feature, column)
-            candidates.append(Candidate(describe(feature), feature.role, codes, names))
-    return steps["wait_us"][kept] / 1e6, candidates
+
+def _performer_candidates(space: FeatureSpace, steps: Rows, activity: int) -> list[Candidate]:
+    """Who performed each of the steps, which all are of this activity."""
+    return [
+        _candidate(feature, code_performers(feature, steps[feature.source]))
+        for feature in space.features
+        if feature.source in PERFORMER_COLUMNS and feature.codes[0] == activity
+    ]
+
+
+def _candidate(feature: Feature, column: Floats) -> Candidate:
+    codes, names = binned(feature, column)
+    return Candidate(describe(feature), feature.role, codes, names)
 
 
 def select_factors(waits: Floats, candidates: list[Candidate], config: ExplainConfig) -> list[Factor]:
@@ -187,17 +166,17 @@ def select_factors(waits: Floats, candidates: list[Candidate], config: ExplainCo
         chosen = remaining.pop(best)
         values = tuple(_factor_values(waits, residual, chosen, config))
         factors.append(Factor(chosen.name, chosen.role, gains[best], values))
-        residual = residual - _shrunk_means(residual, chosen, config)[chosen.codes]
+        counts, totals = _group_totals(residual, chosen)
+        residual = residual - (totals / (counts + config.shrinkage_cases))[chosen.codes]
     return factors
 
 
-def _shrunk_means(residual: Floats, candidate: Candidate, config: ExplainConfig) -> Floats:
-    """The mean residual per code, shrunk towards none; the last entry is that of missing values (code -1)."""
+def _group_totals(residual: Floats, candidate: Candidate) -> tuple[Ints, Floats]:
+    """The number of waits and their residuals' total per code; the last entry is that of missing values (-1)."""
     codes = np.where(candidate.codes < 0, len(candidate.labels), candidate.codes)
-    count = np.bincount(codes, minlength=len(candidate.labels) + 1)
-    total = np.bincount(codes, weights=residual, minlength=len(candidate.labels) + 1)
-    means: Floats = total / (count + config.shrinkage_cases)
-    return means
+    groups = len(candidate.labels) + 1
+    totals = np.bincount(codes, weights=residual, minlength=groups).astype(np.float64)
+    return np.bincount(codes, minlength=groups), totals
 
 
 def _adjusted_gain(residual: Floats, candidate: Candidate, spread: float, config: ExplainConfig) -> float:
@@ -207,9 +186,12 @@ def _adjusted_gain(residual: Floats, candidate: Candidate, spread: float, config
     sqrt(2 (groups - 1)) / n.
     """
     before = float((residual**2).sum())
-    after = float(((residual - _shrunk_means(residual, candidate, config)[candidate.codes]) ** 2).sum())
-    degrees = len(np.unique(candidate.codes)) - 1
-    gain = (before - after - before * degrees / len(residual)) / spread
+    counts, totals = _group_totals(residual, candidate)
+    means = totals / (counts + config.shrinkage_cases)
+    # What taking each group's mean away takes from the sum of squares.
+    explained = float((2 * means * totals - counts * means**2).sum())
+    degrees = int(np.count_nonzero(counts)) - 1
+    gain = (explained - before * degrees / len(residual)) / spread
     chance = config.least_factor_errors * float(np.sqrt(2 * degrees)) / len(residual)
     return gain if gain >= max(config.least_adjusted_gain, chance) else 0.0
 

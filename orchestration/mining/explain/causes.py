@@ -7,13 +7,12 @@ that is associated with the cycle time and survives shuffling; a log cannot show
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from orchestration.mining.explain.cases import PERFORMER_COLUMNS, Floats
 from orchestration.mining.explain.config import ExplainConfig
-from orchestration.mining.explain.features import MISSING, Feature, Floats, binned, describe
+from orchestration.mining.explain.features import MISSING, Feature, binned, describe
 from orchestration.mining.explain.model import CycleTimeModel, Split
 
-Flags = npt.NDArray[np.bool_]
 OTHER_FEATURES = "(other features)"
 
 
@@ -132,7 +131,7 @@ def _effects(
     effects = []
     candidates = [1] if feature.kind == "flag" else [*range(len(labels)), -1]
     # Who performed a skipped activity has no answer, so its cases are on neither side of the comparison.
-    asked = codes >= 0 if feature.source in ("resource", "role", "org_unit") else np.ones(len(codes), bool)
+    asked = codes >= 0 if feature.source in PERFORMER_COLUMNS else np.ones(len(codes), bool)
     for code in candidates:
         exposed = (codes == code) & asked
         seen = exposed[split.test]

@@ -3,16 +3,16 @@
 What belongs here: applying a window's model to cases, in batches of bounded size.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
+from orchestration.mining.explain.cases import CaseSet, Floats
 from orchestration.mining.explain.causes import OTHER_FEATURES, Cause, group_columns
-from orchestration.mining.explain.features import Floats
 from orchestration.mining.explain.model import CycleTimeModel
-from orchestration.mining.explain.window import CaseSet, month_cases
+from orchestration.mining.explain.population import Population
 
 BATCH_CASES = 20_000
 """How many cases are in memory at a time; the result does not depend on it."""
@@ -35,6 +35,7 @@ CONTRIBUTIONS_SCHEMA = pa.schema(
 
 def contributions_of_month(
     conn: duckdb.DuckDBPyConnection,
+    population: Population,
     month: str,
     keys: list[str],
     model: CycleTimeModel,
@@ -44,6 +45,7 @@ def contributions_of_month(
 
     Args:
         conn: Holds the working tables.
+        population: The cases.
         month: The cases' home month.
         keys: The attributes of the model's window.
         model: The window's model.
@@ -54,18 +56,9 @@ def contributions_of_month(
     names = [*(cause.group for cause in causes), OTHER_FEATURES]
     batches = [
         _batch(conn, cases, model, [*named, others], names)
-        for cases in _case_batches(conn, month, keys, BATCH_CASES)
+        for cases in population.batches(month, keys, BATCH_CASES)
     ]
     return pa.Table.from_batches(batches, CONTRIBUTIONS_SCHEMA)
-
-
-def _case_batches(
-    conn: duckdb.DuckDBPyConnection, month: str, keys: list[str], most: int
-) -> Iterator[CaseSet]:
-    after = -1
-    while len(cases := month_cases(conn, month, keys, after, most)):
-        yield cases
-        after = int(cases.case_no[-1])
 
 
 def _batch(

@@ -11,14 +11,14 @@ from typing import Any, Literal, Self
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from orchestration.mining.explain.bottleneck import find_bottlenecks
+from orchestration.mining.explain.cases import CaseSet, Floats
 from orchestration.mining.explain.causes import Cause, rank_causes
 from orchestration.mining.explain.config import ExplainConfig
 from orchestration.mining.explain.contributions import CONTRIBUTIONS_SCHEMA, contributions_of_month
-from orchestration.mining.explain.feature_choice import Labels, learn_features
-from orchestration.mining.explain.features import FeatureSpace, Floats
+from orchestration.mining.explain.feature_choice import learn_features
+from orchestration.mining.explain.features import FeatureSpace
 from orchestration.mining.explain.model import CycleTimeModel, Split, fit_model, split_in_time
 from orchestration.mining.explain.narrative import (
     duration,
@@ -27,15 +27,9 @@ from orchestration.mining.explain.narrative import (
     tell_global,
     tell_refusal,
 )
-from orchestration.mining.explain.waterfall import SlowCase, split_slowest
-from orchestration.mining.explain.window import (
-    CaseSet,
-    Window,
-    case_attributes,
-    find_window,
-    months_before,
-    sample_cases,
-)
+from orchestration.mining.explain.population import Population, Transitions
+from orchestration.mining.explain.waterfall import MeanCase, SlowCase, split_slowest
+from orchestration.mining.explain.window import Window, months_before
 from orchestration.mining.explain.working_tables import build_working_tables, drop_working_tables
 
 Scope = Literal["global", "bottleneck", "case"]
@@ -72,6 +66,7 @@ class _Study:
     """What was learned about a window; `refusal` says why there is no model to trust."""
 
     window: Window
+    transitions: Transitions
     sample: CaseSet
     keys: list[str]
     space: FeatureSpace
@@ -102,11 +97,7 @@ class Explainer:
         self._config = config or ExplainConfig()
         self._threads = threads
         build_working_tables(conn, self._config)
-        self._labels: Labels = {kind: [] for kind in ("activity", "resource", "role", "org_unit")}
-        for kind, label in conn.execute(
-            "select kind, label from explain_label order by kind, code"
-        ).fetchall():
-            self._labels[kind].append(label)
+        self._population = Population(conn, self._config)
 
     def __enter__(self) -> Self:
         """Use it as a context manager to drop the temporary tables at the end."""
@@ -122,22 +113,27 @@ class Explainer:
 
     def months(self) -> list[str]:
         """The home months (`YYYY-MM`) that have completed cases."""
-        rows = self._conn.execute(
-            "select distinct home_month from explain_case order by home_month"
-        ).fetchall()
-        return [str(month) for (month,) in rows]
+        return self._population.months()
 
     def explain_month(self, month: str) -> MonthExplanation:
         """Explain the record of a month: its window's model and bottlenecks, and its own slowest cases."""
         study = self._study(months_before(month, self._config.window_months - 1), month)
         contributions = CONTRIBUTIONS_SCHEMA.empty_table()
         if study.model is not None and study.causes:
-            contributions = contributions_of_month(self._conn, month, study.keys, study.model, study.causes)
-        slow = split_slowest(self._conn, month, study.window, self._labels, self._config)
+            contributions = contributions_of_month(
+                self._conn, self._population, month, study.keys, study.model, study.causes
+            )
+        mean = MeanCase(study.window.completed, self._population.cycle_us(study.window), study.transitions)
+        slow = split_slowest(self._conn, month, mean, self._population.labels, self._config)
+        # Contributions are in order of case numbers, which follow each other within a month.
+        first_no = self._population.first_no(month)
         explanations = [
             self._explain_globally(study, month),
             *self._explain_bottlenecks(study, month),
-            *(_explain_case(rank, case, month, contributions) for rank, case in enumerate(slow, start=1)),
+            *(
+                _explain_case(rank, case, month, _account(contributions, case.case_no - first_no))
+                for rank, case in enumerate(slow, start=1)
+            ),
         ]
         return MonthExplanation(explanations, contributions)
 
@@ -148,26 +144,29 @@ class Explainer:
         return [self._explain_globally(study, None), *self._explain_bottlenecks(study, None)]
 
     def _study(self, first: str, last: str) -> _Study:
-        config = self._config
-        window = find_window(self._conn, first, last)
-        keys = case_attributes(self._conn, window, config.most_attributes, config.changing_share)
-        sample = sample_cases(self._conn, window, keys, config.most_sample_cases)
+        config, population = self._config, self._population
+        window = population.window(first, last)
+        transitions = population.transitions(window)
+        keys = population.case_attributes(window)
+        sample = population.sample(window, keys)
         if not len(sample):
             nothing = np.array([], dtype=np.int64)
             empty = FeatureSpace((), ())
             split = Split(0, nothing, nothing)
-            return _Study(window, sample, keys, empty, np.empty((0, 0)), split, None, [], "there are none.")
-        space, matrix = learn_features(sample, self._labels, config)
+            return _Study(
+                window, transitions, sample, keys, empty, np.empty((0, 0)), split, None, [], "there are none."
+            )
+        space, matrix = learn_features(sample, population.labels, config)
         split = split_in_time(sample, config)
         too_few = _too_few(split, config)
         if too_few:
-            return _Study(window, sample, keys, space, matrix, split, None, [], too_few)
+            return _Study(window, transitions, sample, keys, space, matrix, split, None, [], too_few)
         model = fit_model(sample, space, space.model_matrix(matrix), split, config, self._threads)
         refusal = _refusal(model, config)
         causes = [] if refusal else rank_causes(model, matrix, sample.cycle_us / 1e6, split, config)
         if not refusal and not causes:
             refusal = "no feature improves the prediction of later cases beyond chance."
-        return _Study(window, sample, keys, space, matrix, split, model, causes, refusal)
+        return _Study(window, transitions, sample, keys, space, matrix, split, model, causes, refusal)
 
     def _explain_globally(self, study: _Study, month: str | None) -> Explanation:
         features = _global_features(study)
@@ -181,7 +180,12 @@ class Explainer:
         if not len(study.sample):
             return []
         found = find_bottlenecks(
-            self._conn, study.window, study.sample, study.space, study.matrix, self._labels, self._config
+            study.transitions,
+            study.sample,
+            study.space,
+            study.matrix,
+            self._population.labels,
+            self._config,
         )
         return [
             Explanation(
@@ -240,7 +244,7 @@ def _global_features(study: _Study) -> dict[str, Any]:
     }
 
 
-def _explain_case(rank: int, case: SlowCase, month: str, contributions: pa.Table) -> Explanation:
+def _explain_case(rank: int, case: SlowCase, month: str, account: dict[str, Any] | None) -> Explanation:
     features: dict[str, Any] = {
         "rank": rank,
         "native_case_id": case.native_case_id,
@@ -251,21 +255,18 @@ def _explain_case(rank: int, case: SlowCase, month: str, contributions: pa.Table
             {**asdict(segment), "difference_us": segment.difference_us} for segment in case.segments
         ],
         "other_us": case.other_us,
-        "model": _model_of_case(case, contributions),
+        "model": account,
     }
     return Explanation(
         "case", TARGET, month, case.global_case_id, _rounded(features), tell_case(rank, case, month)
     )
 
 
-def _model_of_case(case: SlowCase, contributions: pa.Table) -> dict[str, Any] | None:
-    """The model's account of the case: base, contributions and what it leaves unexplained."""
-    ids = contributions["global_case_id"].cast(pa.binary(16))
-    wanted = pa.scalar(bytes.fromhex(case.global_case_id.replace("-", "")), pa.binary(16))
-    at = pc.index(ids, wanted).as_py()
-    if at < 0:
+def _account(contributions: pa.Table, place: int) -> dict[str, Any] | None:
+    """The model's account of one case: base, contributions and what it leaves unexplained."""
+    if not contributions.num_rows:
         return None
-    row = contributions.slice(at, 1).to_pylist()[0]
+    row = contributions.slice(place, 1).to_pylist()[0]
     return {
         "base_seconds": row["base_seconds"],
         "contributions_seconds": dict(zip(row["features"], row["contributions_seconds"], strict=True)),

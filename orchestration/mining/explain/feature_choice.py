@@ -11,22 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from orchestration.mining.explain.cases import Attribute, CaseSet, Floats, Ints
 from orchestration.mining.explain.config import ExplainConfig
-from orchestration.mining.explain.features import (
-    OTHER,
-    WEEKDAYS,
-    Feature,
-    FeatureSpace,
-    Floats,
-    Source,
-    attribute_column,
-    describe,
-    number_of,
-    word_indices,
-)
-from orchestration.mining.explain.window import CaseSet, Ints
+from orchestration.mining.explain.features import OTHER, WEEKDAYS, Feature, FeatureSpace, Source, describe
+from orchestration.mining.explain.population import Labels
 
-Labels = dict[str, list[str]]
 _DATE = r"^\d{4}-\d{2}(-\d{2}.*)?$"
 _PERFORMERS: tuple[Source, ...] = ("resource", "role", "org_unit")
 
@@ -44,8 +33,8 @@ def learn_features(cases: CaseSet, labels: Labels, config: ExplainConfig) -> tup
     """
     refused: list[tuple[str, str]] = []
     candidates: list[Feature] = []
-    for key, values in cases.attributes.items():
-        feature = _attribute_feature(key, values, cases, config)
+    for key, attribute in cases.attributes.items():
+        feature = _attribute_feature(key, attribute, cases, config)
         if isinstance(feature, Feature):
             candidates.append(feature)
         else:
@@ -63,22 +52,21 @@ def learn_features(cases: CaseSet, labels: Labels, config: ExplainConfig) -> tup
 
 
 def _attribute_feature(
-    key: str, encoded: pa.DictionaryArray, cases: CaseSet, config: ExplainConfig
+    key: str, attribute: Attribute, cases: CaseSet, config: ExplainConfig
 ) -> Feature | str:
     """The attribute's column, or the reason why it gets none."""
-    words: list[str] = encoded.dictionary.to_pylist()
-    if len(words) < 2 and encoded.null_count == 0:
-        return "has one value"
     group = f"attribute:{key}"
-    numbers = np.array([number_of(word) for word in words])
-    if len(words) and not np.isnan(numbers).any():
-        return _number_feature(group, key, attribute_column(numbers, encoded), cases, config)
-    if pc.all(pc.match_substring_regex(encoded.dictionary, _DATE)).as_py():
+    if attribute.is_number:
+        return _number_feature(group, key, attribute.numbers, cases, config)
+    words: list[str] = attribute.encoded.dictionary.to_pylist()
+    missing = int(attribute.words.null_count)
+    if len(words) < 2 and missing == 0:
+        return "has one value"
+    if pc.all(pc.match_substring_regex(attribute.encoded.dictionary, _DATE)).as_py():
         return "is a date: it carries the calendar"
-    used = word_indices(encoded)
-    frequency = np.bincount(used[used >= 0], minlength=len(words))
+    frequency = np.bincount(attribute.codes[attribute.codes >= 0], minlength=len(words))
     kept = _frequent(frequency, len(cases), config)
-    if len(kept) < 2 and not (len(kept) == 1 and encoded.null_count >= config.value_cases):
+    if len(kept) < 2 and not (len(kept) == 1 and missing >= config.value_cases):
         return "has too many values, each of few cases"
     known = sorted(words[code] for code in kept)
     rest = (OTHER,) if len(known) < len(words) else ()
@@ -108,7 +96,7 @@ def _activity_features(cases: CaseSet, labels: Labels, config: ExplainConfig) ->
     sources: tuple[tuple[Source, int], ...] = (("occurs", 1), ("repeats", 2))
     for source, least in sources:
         exposed = np.bincount(
-            cases.visit_activity[cases.visit_count >= least], minlength=len(labels["activity"])
+            cases.visits["activity"][cases.visits["count"] >= least], minlength=len(labels["activity"])
         )
         enough = max(config.value_cases, int(np.ceil(config.value_share * len(cases))))
         telling = np.flatnonzero((exposed >= enough) & (exposed <= len(cases) - enough))
@@ -131,15 +119,15 @@ def _performer_features(
 ) -> list[Feature]:
     """Who does an activity first in a case: resource, role and department, where some values are frequent."""
     features: list[Feature] = []
-    visited = np.bincount(cases.visit_activity, minlength=len(labels["activity"]))
+    visited = np.bincount(cases.visits["activity"], minlength=len(labels["activity"]))
     telling = np.flatnonzero(visited >= 2 * config.value_cases)
     for activity in _most_frequent(telling, visited, config.most_activities):
-        rows = cases.visit_activity == activity
+        rows = np.flatnonzero(cases.visits["activity"] == activity)
         # Of an activity that some cases skip, the performer also tells that it happened: they are one group.
         name = labels["activity"][activity]
         group = f"activity:{name}" if f"activity:{name}" in optional else f"performer:{name}"
         for source in _PERFORMERS:
-            codes = cases.visit_performer[source][rows]
+            codes = cases.visits[source][rows]
             codes = codes[codes >= 0]
             frequency = np.bincount(codes, minlength=len(labels[source]))
             kept = _frequent(frequency, len(codes), config)
@@ -198,10 +186,9 @@ def _correlations(space: FeatureSpace, matrix: Floats) -> Floats:
 
 def _shape_of(column: Floats) -> bytes:
     """The same bytes for two columns whose values correspond one to one."""
-    _, first, inverse = np.unique(np.nan_to_num(column, nan=-1.0), return_index=True, return_inverse=True)
-    order = np.empty(len(first), dtype=np.int64)
-    order[np.argsort(first)] = np.arange(len(first))
-    return order[inverse].tobytes()
+    # A dictionary's codes are in the order in which the values first appear.
+    codes = pa.array(np.nan_to_num(column, nan=-1.0)).dictionary_encode().indices
+    return bytes(codes.to_numpy().data)
 
 
 def _frequent(frequency: Ints, cases: int, config: ExplainConfig) -> Ints:

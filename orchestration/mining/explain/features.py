@@ -10,12 +10,9 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 
-from orchestration.mining.explain.window import PERFORMER_COLUMNS, CaseSet, Ints
+from orchestration.mining.explain.cases import NOBODY, PERFORMER_COLUMNS, Attribute, CaseSet, Floats, Ints
 
-Floats = npt.NDArray[np.float64]
 Kind = Literal["number", "category", "flag"]
 Source = Literal["attribute", "clock", "occurs", "repeats", "resource", "role", "org_unit"]
 
@@ -104,24 +101,24 @@ def _column(feature: Feature, cases: CaseSet) -> Floats:
         return (hours % 24 if feature.kind == "number" else (hours // 24 + 3) % 7).astype(np.float64)
     if feature.source == "attribute":
         return _code_attribute(feature, cases.attributes[feature.name])
-    rows = cases.visit_activity == feature.codes[0]
+    rows = np.flatnonzero(cases.visits["activity"] == feature.codes[0])
+    visitors = cases.visits["case"][rows]
     if feature.kind == "flag":
         column = np.zeros(len(cases))
-        least = 1 if feature.source == "occurs" else 2
-        column[cases.visit_case[rows]] = cases.visit_count[rows] >= least
+        column[visitors] = cases.visits["count"][rows] >= (1 if feature.source == "occurs" else 2)
         return column
     column = np.full(len(cases), np.nan)
-    column[cases.visit_case[rows]] = code_performers(feature, cases.visit_performer[feature.source][rows])
+    column[visitors] = code_performers(feature, cases.visits[feature.source][rows])
     return column
 
 
-def _code_attribute(feature: Feature, encoded: pa.DictionaryArray) -> Floats:
-    words: list[str] = encoded.dictionary.to_pylist()
+def _code_attribute(feature: Feature, attribute: Attribute) -> Floats:
     if feature.kind == "number":
-        return attribute_column(np.array([number_of(word) for word in words]), encoded)
+        return attribute.numbers
     position = {value: float(index) for index, value in enumerate(feature.values)}
     rest = position.get(OTHER, np.nan)
-    return attribute_column(np.array([position.get(word, rest) for word in words]), encoded)
+    words = attribute.encoded.dictionary.to_pylist()
+    return np.array([*(position.get(word, rest) for word in words), np.nan])[attribute.codes]
 
 
 def code_performers(feature: Feature, performers: Ints) -> Floats:
@@ -129,23 +126,4 @@ def code_performers(feature: Feature, performers: Ints) -> Floats:
     known = np.array(feature.codes[1:], dtype=np.int64)
     at = np.minimum(np.searchsorted(known, performers), len(known) - 1)
     rest = float(len(known)) if len(feature.values) > len(known) else np.nan
-    return np.where(performers < 0, np.nan, np.where(known[at] == performers, at, rest))
-
-
-def number_of(word: str) -> float:
-    """The word as a finite number, else NaN."""
-    try:
-        number = float(word)
-    except ValueError:
-        return np.nan
-    return number if np.isfinite(number) else np.nan
-
-
-def word_indices(encoded: pa.DictionaryArray) -> Ints:
-    """The index of each case's word, -1 where the attribute is missing."""
-    return np.asarray(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int64)
-
-
-def attribute_column(per_word: Floats, encoded: pa.DictionaryArray) -> Floats:
-    """A number per case from a number per word; NaN where the attribute is missing."""
-    return np.append(per_word, np.nan)[word_indices(encoded)]
+    return np.where(performers == NOBODY, np.nan, np.where(known[at] == performers, at, rest))

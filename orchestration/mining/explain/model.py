@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from orchestration.mining.explain.cases import CaseSet, Flags, Floats, Ints
 from orchestration.mining.explain.config import ExplainConfig
-from orchestration.mining.explain.features import FeatureSpace, Floats
-from orchestration.mining.explain.window import CaseSet, Ints
+from orchestration.mining.explain.features import FeatureSpace
 
 if TYPE_CHECKING:
     import lightgbm
@@ -58,7 +57,7 @@ class CycleTimeModel:
         hours = self.booster.predict(matrix, pred_contrib=True, num_threads=self.threads)
         return np.asarray(hours, dtype=np.float64) * SECONDS_PER_HOUR
 
-    def used_features(self) -> npt.NDArray[np.bool_]:
+    def used_features(self) -> Flags:
         """Which features any tree splits on."""
         return np.asarray(self.booster.feature_importance("split")) > 0
 
@@ -95,7 +94,7 @@ def fit_model(
     train_set = lightgbm.Dataset(matrix[fitted], hours[fitted], categorical_feature=categories)
     stop_set = train_set.create_valid(matrix[stopper], hours[stopper])
     booster = lightgbm.train(
-        _parameters(len(fitted), config, threads),
+        _parameters(hours[fitted], config, threads),
         train_set,
         num_boost_round=config.trees,
         valid_sets=[stop_set],
@@ -117,14 +116,15 @@ def _measure(model: CycleTimeModel, matrix: Floats, seconds: Floats, split: Spli
     )
 
 
-def _parameters(rows: int, config: ExplainConfig, threads: int) -> dict[str, object]:
+def _parameters(hours: Floats, config: ExplainConfig, threads: int) -> dict[str, object]:
     return {
         "objective": "regression",
         "metric": "l2",
         "learning_rate": config.learning_rate,
         "num_leaves": config.leaves,
         "max_bin": config.bins,
-        "min_data_in_leaf": max(20, rows // 200),
+        "min_data_in_leaf": max(20, len(hours) // 200),
+        "min_gain_to_split": config.least_split_variances * float(hours.var()),
         "min_data_per_group": 20,
         "cat_smooth": 20.0,
         "lambda_l2": 1.0,

@@ -54,10 +54,11 @@ def tell_refusal(window: Window, reason: str) -> str:
 def tell_bottleneck(rank: int, bottleneck: Bottleneck) -> str:
     """The summary of one transition."""
     passage = f"{bottleneck.source} → {bottleneck.target}"
+    sampled = f", of {bottleneck.sampled:,} sampled" if bottleneck.sampled < bottleneck.count else ""
     figures = (
         f"{passage} is bottleneck {rank}: it takes {bottleneck.share:.0%} of all elapsed time. It was passed "
         f"{bottleneck.count:,} times, in {duration(bottleneck.mean_seconds)} on average (median "
-        f"{duration(bottleneck.median_seconds)}, 90 % within {duration(bottleneck.p90_seconds)})."
+        f"{duration(bottleneck.median_seconds)}, 90 % within {duration(bottleneck.p90_seconds)}{sampled})."
     )
     if not bottleneck.factors:
         return f"{figures} No known factor goes with its slow passages."

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import duckdb
 
 from orchestration.mining.explain.config import ExplainConfig
-from orchestration.mining.explain.feature_choice import Labels
-from orchestration.mining.explain.window import Window
+from orchestration.mining.explain.population import Labels, Transitions
 
 
 @dataclass(frozen=True)
@@ -42,10 +41,28 @@ class SlowCase:
     other_us: int
 
 
+@dataclass(frozen=True)
+class MeanCase:
+    """The mean case of a window, from exact totals in microseconds; transitions that a case skips count as zero."""
+
+    cases: int
+    total_cycle_us: int
+    transitions: Transitions
+
+    @property
+    def cycle_us(self) -> int:
+        """Its cycle time, in whole microseconds."""
+        return _rounded(self.total_cycle_us, self.cases)
+
+    def segments_us(self) -> dict[tuple[int, int], int]:
+        """Its time per transition, in whole microseconds."""
+        return {key: _rounded(total_us, self.cases) for key, (_, total_us) in self.transitions.items()}
+
+
 def split_slowest(
-    conn: duckdb.DuckDBPyConnection, month: str, window: Window, labels: Labels, config: ExplainConfig
+    conn: duckdb.DuckDBPyConnection, month: str, mean: MeanCase, labels: Labels, config: ExplainConfig
 ) -> list[SlowCase]:
-    """Split the slowest completed cases of a month, the slowest first, against the mean case of the window.
+    """Split the slowest completed cases of a month, the slowest first, against the mean case of its window.
 
     A transition that a case skips counts too: the mean case spends time there.
     """
@@ -62,64 +79,45 @@ def split_slowest(
     ).fetchall()
     if not slowest:
         return []
-    means = _mean_segments(conn, window)
-    mean_cycle = _mean_cycle_us(conn, window)
+    own = _own_segments(conn, [case_no for case_no, *_ in slowest])
+    means = mean.segments_us()
     cases = []
     for case_no, global_case_id, native_case_id, cycle_us in slowest:
-        own = _own_segments(conn, case_no)
         segments = [
             Segment(
                 labels["activity"][key[0]],
                 labels["activity"][key[1]],
-                *own.get(key, (0, 0)),
+                *own[case_no].get(key, (0, 0)),
                 means.get(key, 0),
             )
-            for key in sorted(own.keys() | means.keys())
+            for key in sorted(own[case_no].keys() | means.keys())
         ]
         segments.sort(key=lambda segment: (-abs(segment.difference_us), segment.source, segment.target))
         shown = tuple(segments[: config.segments_shown])
-        other = cycle_us - mean_cycle - sum(segment.difference_us for segment in shown)
+        other = cycle_us - mean.cycle_us - sum(segment.difference_us for segment in shown)
         cases.append(
             SlowCase(
-                case_no, global_case_id, native_case_id, cycle_us, mean_cycle, window.completed, shown, other
+                case_no, global_case_id, native_case_id, cycle_us, mean.cycle_us, mean.cases, shown, other
             )
         )
     return cases
 
 
-def _mean_segments(conn: duckdb.DuckDBPyConnection, window: Window) -> dict[tuple[int, int], int]:
-    """The mean case's time per transition, in whole microseconds; cases that skip it count as zero."""
+def _own_segments(conn: duckdb.DuckDBPyConnection, case_nos: list[int]) -> dict[int, Transitions]:
+    """Each case's own passages and their time."""
     rows = conn.execute(
         """
-        select previous, activity, sum(wait_us)::hugeint
+        select case_no, previous, activity, count(*), sum(wait_us)::hugeint
         from explain_step
-        where home_month between $first and $last and previous is not null
-        group by previous, activity
+        where case_no between $first and $last and case_no in $case_nos and previous is not null
+        group by case_no, previous, activity
         """,
-        window.parameters,
+        {"case_nos": case_nos, "first": min(case_nos), "last": max(case_nos)},
     ).fetchall()
-    return {(source, target): _rounded(total, window.completed) for source, target, total in rows}
-
-
-def _mean_cycle_us(conn: duckdb.DuckDBPyConnection, window: Window) -> int:
-    row = conn.execute(
-        "select sum(cycle_time_us)::hugeint from explain_case where home_month between $first and $last",
-        window.parameters,
-    ).fetchone()
-    return _rounded(row[0], window.completed) if row else 0
-
-
-def _own_segments(conn: duckdb.DuckDBPyConnection, case_no: int) -> dict[tuple[int, int], tuple[int, int]]:
-    rows = conn.execute(
-        """
-        select previous, activity, count(*), sum(wait_us)::hugeint
-        from explain_step
-        where case_no = $case_no and previous is not null
-        group by previous, activity
-        """,
-        {"case_no": case_no},
-    ).fetchall()
-    return {(source, target): (passes, total) for source, target, passes, total in rows}
+    own: dict[int, Transitions] = {case_no: {} for case_no in case_nos}
+    for case_no, source, target, passes, total_us in rows:
+        own[case_no][source, target] = passes, total_us
+    return own
 
 
 def _rounded(total: int, count: int) -> int:

@@ -73,6 +73,14 @@ window following as (partition by c.case_no order by e.timestamp, e.tie_order)
 order by case_no, position
 """
 
+_TRANSITIONS = """
+create or replace temp table explain_transition as
+select home_month, previous, activity, count(*) as passes, sum(wait_us) as total_us
+from explain_step
+where previous is not null
+group by home_month, previous, activity
+"""
+
 _FIRST_EVENTS = """
 create or replace temp table explain_first as
 select c.case_no, e.native_case_id, e.attributes
@@ -108,20 +116,20 @@ TABLES = (
     "explain_open",
     "explain_label",
     "explain_step",
+    "explain_transition",
     "explain_first",
     "explain_constancy",
-    "explain_selection",
 )
 
 
 def build_working_tables(conn: duckdb.DuckDBPyConnection, config: ExplainConfig) -> None:
     """Make the working tables from the connection's `events` and `cases`."""
-    for statement in (_CASES, _OPEN, _LABELS, _STEPS, _FIRST_EVENTS):
+    for statement in (_CASES, _OPEN, _LABELS, _STEPS, _TRANSITIONS, _FIRST_EVENTS):
         conn.execute(statement)
     conn.execute(_CONSTANCY, {"cases_per_month": config.constancy_cases_per_month})
 
 
 def drop_working_tables(conn: duckdb.DuckDBPyConnection) -> None:
-    """Drop them again, and the selection of `window`; the connection's own tables are not touched."""
+    """Drop them again; the connection's own tables are not touched."""
     for table in TABLES:
         conn.execute(f"drop table if exists {table}")

@@ -6,7 +6,6 @@ import pytest
 
 from orchestration.mining.explain import ExplainConfig, Explainer
 from orchestration.mining.explain.feature_choice import learn_features
-from orchestration.mining.explain.window import case_attributes, find_window, sample_cases
 
 CASES = 2_000
 
@@ -120,12 +119,11 @@ def test_a_known_duration_would_have_explained_everything(connect):
 
 
 def test_codes_follow_the_order_of_the_labels(connect):
-    conn, config = connect(_LOG), ExplainConfig()
-    with Explainer(conn) as explainer:
-        window = find_window(conn, "2024-01", "2025-12")
-        keys = case_attributes(conn, window, config.most_attributes, config.changing_share)
-        sample = sample_cases(conn, window, keys, config.most_sample_cases)
-        space, matrix = learn_features(sample, explainer._labels, config)
+    with Explainer(connect(_LOG)) as explainer:
+        population = explainer._population
+        window = population.window("2024-01", population.months()[-1])
+        sample = population.sample(window, population.case_attributes(window))
+        space, matrix = learn_features(sample, population.labels, ExplainConfig())
     assert np.array_equal(matrix, space.matrix(sample), equal_nan=True)
     columns = {(feature.group, feature.source): index for index, feature in enumerate(space.features)}
     team = space.features[columns["attribute:team", "attribute"]]
