@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import dagster as dg
 
-from orchestration.automation.intake import WORKSPACE_TAG
+from orchestration.automation.intake import WORKSPACE_TAG, intake_job
 from orchestration.control_plane import database, jobs, workspaces
 from orchestration.settings import load_settings
 
@@ -37,11 +37,24 @@ def note_failure(slug: str, message: str) -> None:
     name="failed_runs", default_status=dg.DefaultSensorStatus.RUNNING, minimum_interval_seconds=5
 )
 def failed_runs(context: dg.RunFailureSensorContext) -> None:
-    """A failed or crashed run makes its workspace's standing job failed."""
+    """A failed or crashed run makes its workspace's standing job failed, unless it was an intake.
+
+    An intake does not start the standing job: what became of each dropped file is in the ledger of the inbox.
+    """
     slug = context.dagster_run.tags.get(WORKSPACE_TAG)
-    if slug is not None:
-        cause = context.failure_event.message or "the run ended without a message"
-        note_failure(slug, f"{cause} (run {context.dagster_run.run_id})"[:2000])
+    if slug is not None and context.dagster_run.job_name != intake_job.name:
+        note_failure(slug, f"{_cause(context)} (run {context.dagster_run.run_id})"[:2000])
+
+
+def _cause(context: dg.RunFailureSensorContext) -> str:
+    """The error that a stage raised; Dagster's own words where no step failed, such as for a killed process."""
+    for event in context.get_step_failure_events():
+        error = event.step_failure_data.error
+        while error and error.cause:
+            error = error.cause
+        if error:
+            return error.message.strip()
+    return context.failure_event.message or "the run ended without a message"
 
 
 @dg.run_status_sensor(

@@ -90,7 +90,7 @@ def test_the_jobs_hold_the_assets_of_their_runs() -> None:
 
 def test_the_sensors_and_schedules_run_by_default() -> None:
     sensors = {sensor.name: sensor for sensor in REPOSITORY.sensor_defs}
-    assert {n: {t.resolvable_to_job.name for t in s.targets} for n, s in sensors.items()} == SENSORS
+    assert {name: {target.job_name for target in s.targets} for name, s in sensors.items()} == SENSORS
     assert {s.default_status for s in sensors.values()} == {dg.DefaultSensorStatus.RUNNING}
     (daily,) = REPOSITORY.schedule_defs
     assert (daily.name, daily.job_name, daily.cron_schedule) == ("daily_refresh", "refresh_job", "17 3 * * *")

@@ -65,6 +65,11 @@ class Refresh:
         """Whether it has not ended yet."""
         return self._process.is_alive()
 
+    def ends_within(self, seconds: float) -> bool:
+        """Wait so long for its end, and tell whether it came."""
+        self._process.join(seconds)
+        return not self.runs
+
     def kill(self) -> None:
         """End it now without a chance to clean up; nothing happens if it has ended."""
         self._process.kill()
