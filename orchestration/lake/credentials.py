@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     # takes to run.
     from orchestration.settings import Settings
 
+ANY_REGION = "us-east-1"
+"""What a request is signed for where the server does not look at it, and for STS, which answers here for all."""
+
 SHORTEST_SESSION = timedelta(minutes=15)
 LONGEST_SESSION = timedelta(hours=12)
 
@@ -43,7 +46,7 @@ class ScopedCredentials:
     session_token: str = field(repr=False)
     expires_at: datetime
     read_only: bool = False
-    signing_region: str = "us-east-1"
+    signing_region: str = ANY_REGION
 
     @property
     def prefix(self) -> str:
@@ -67,7 +70,7 @@ class CredentialBroker:
         self._sts = boto3.client(
             "sts",
             endpoint_url=settings.s3_sts_endpoint,
-            region_name=ScopedCredentials.signing_region,
+            region_name=ANY_REGION,
             aws_access_key_id=settings.s3_access_key.get_secret_value(),
             aws_secret_access_key=settings.s3_secret_key.get_secret_value(),
         )
@@ -105,6 +108,7 @@ class CredentialBroker:
             session_token=answer["SessionToken"],
             expires_at=answer["Expiration"].astimezone(UTC),
             read_only=read_only,
+            signing_region=self._settings.s3_signing_regions.get(region, ANY_REGION),
         )
 
     def _bucket(self, region: str) -> str:

@@ -1,16 +1,20 @@
 """``casetrail workspace`` and ``casetrail member``."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import Result
+from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from orchestration.cli import partitions, workspace
 from orchestration.cli.workspace import member_app, workspace_app
 from orchestration.control_plane.workspaces import Workspace
 from orchestration.settings import ServicesNotRunning, Settings
+
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +49,24 @@ def test_create_show_and_list(partitioned: list[str]) -> None:
     assert "hank@globex.test (admin)" in text
     assert "globex-eu" in [row["slug"] for row in printed(run(workspace_app, "list", "--json"))]
     assert "Globex [EU]" in run(workspace_app, "list").output
+
+
+def test_without_dagster_a_workspace_is_made_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, control_plane: Settings, tmp_path: Path
+) -> None:
+    monkeypatch.undo()
+    unreachable = SecretStr("postgresql://nobody@127.0.0.1:9/dagster")
+    settings = control_plane.model_copy(update={"home": tmp_path, "dagster_dsn": unreachable})
+    monkeypatch.setattr(workspace, "load_settings", lambda: settings)
+    monkeypatch.setattr(partitions, "load_settings", lambda: settings)
+    home = tmp_path / "dagster"
+    home.mkdir()
+    (home / "dagster.yaml").write_text((PROJECT / "dagster.yaml").read_text())
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    result = run(workspace_app, "create", "Lonely", "--owner", "lee@lonely.test")
+    assert result.exit_code == 0, result.output
+    assert "Dagster's database does not answer" in result.output
+    assert "lonely" in [row["slug"] for row in printed(run(workspace_app, "list", "--json"))]
 
 
 def test_members(acme: Workspace) -> None:

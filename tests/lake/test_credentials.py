@@ -147,3 +147,13 @@ def test_the_same_calls_work_on_the_workspaces_own(
         store.put_bytes(f"{ours.prefix}{name}", b"x")
 
     FOREIGN_CALLS[call](client("s3", ours), ours.bucket, ours.prefix, ours.prefix)
+
+
+def test_requests_are_signed_for_the_region_of_the_bucket(installation: Settings) -> None:
+    elsewhere = installation.model_copy(update={"s3_signing_regions": {"EU": "eu-central-1"}})
+    credentials = CredentialBroker(elsewhere).for_workspace(uuid4(), "EU")
+    assert credentials.signing_region == "eu-central-1"
+    store = WorkspaceStore(credentials)
+    store.put_bytes(f"{credentials.prefix}inbox/a.csv", b"a")
+    assert store.get(f"{credentials.prefix}inbox/a.csv") == b"a"
+    assert CredentialBroker(installation).for_workspace(uuid4(), "UK").signing_region == "us-east-1"
