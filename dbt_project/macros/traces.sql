@@ -9,39 +9,55 @@
     the integers of a case sorts its events by (timestamp, tie_order).
 
     integer_type   BIGINT where the data's ranges fit in 63 bits, else HUGEINT, which always fits.
-    condition      constant-folds, so that only one of two such queries is run.
+    time           The time as it is packed.
+    unpacked_time  Microseconds since 1970, from the packed time `step >> shift`.
+    condition      Constant-folds, so that only one of two such queries is run.
 
     The pack_* variables are set on the session by orchestration/mining/packing.py.
 #}
-{% macro traces_packed_as(integer_type, condition) %}
+{% macro traces_packed_as(integer_type, time, unpacked_time, condition) %}
 select
     packed.global_case_id,
-    list_transform(
-        packed.steps,
-        lambda step: (
-            (step >> getvariable('pack_time_shift')) * getvariable('pack_unit_us') + getvariable('pack_origin_us')
-        )::bigint
-    ) as times,
+    packed.order_is_tied,
+    list_transform(packed.steps, lambda step: {{ unpacked_time }}) as times,
     list_transform(packed.steps, lambda step: (step & getvariable('pack_code_mask'))::usmallint) as codes
 from (
     select
         events.global_case_id,
+        max(events.tie_order) > 0 as order_is_tied,
         list_sort(list(
-            -- All these operators have the same precedence.
-            (
-                (
-                    (epoch_us(events."timestamp")::{{ integer_type }} - getvariable('pack_origin_us'))
-                    // getvariable('pack_unit_us')
-                ) << getvariable('pack_time_shift')
-            )
-            | (events.tie_order::{{ integer_type }} << getvariable('pack_code_bits'))
-            | activities.code::{{ integer_type }}
+            -- Not shifted: a time before the origin is negative. The two lower parts fit in 64 bits for themselves.
+            {{ time }} * getvariable('pack_time_step')
+            + (
+                (events.tie_order::bigint << getvariable('pack_code_bits')) | activities.code::bigint
+            )::{{ integer_type }}
         )) as steps
     from {{ source('input', 'events') }} as events
     inner join {{ source('input', 'activities') }} as activities on events.activity = activities.activity
     where {{ condition }}
     group by events.global_case_id
 ) as packed
+{% endmacro %}
+
+
+{% macro traces_in_64_bits() %}
+{{ traces_packed_as(
+    'bigint',
+    "((epoch_us(events.\"timestamp\") - getvariable('pack_origin_us')) // getvariable('pack_unit_us'))",
+    "(step >> getvariable('pack_time_shift')) * getvariable('pack_unit_us') + getvariable('pack_origin_us')",
+    "not getvariable('pack_wide')"
+) }}
+{% endmacro %}
+
+
+{# Arithmetic on 128 bits is slow: here microseconds are packed as they are. #}
+{% macro traces_in_128_bits() %}
+{{ traces_packed_as(
+    'hugeint',
+    "epoch_us(events.\"timestamp\")::hugeint",
+    "(step >> getvariable('pack_time_shift'))::bigint",
+    "getvariable('pack_wide')"
+) }}
 {% endmacro %}
 
 
@@ -74,15 +90,6 @@ list_transform({{ codes }}, lambda code: {{ label_of('code', dictionary) }})
 sha256(
     'casetrail-variant-1'
     || array_to_string(list_transform({{ codes }}, lambda code: {{ dictionary }}.parts[code::integer + 1]), '')
-)
-{% endmacro %}
-
-
-{# Whether neighbours in a sorted list of times are equal. #}
-{% macro has_equal_neighbours(times) %}
-coalesce(
-    list_bool_or(list_transform(list_zip({{ times }}, {{ times }}[2:]), lambda pair: pair[1] = pair[2])),
-    false
 )
 {% endmacro %}
 

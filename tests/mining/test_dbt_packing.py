@@ -27,11 +27,21 @@ def add(connection: duckdb.DuckDBPyConnection, *events: tuple[int | None, int | 
         )
 
 
-def test_whole_seconds_are_packed_as_seconds(connection: duckdb.DuckDBPyConnection) -> None:
+def test_the_origin_is_the_first_event(connection: duckdb.DuckDBPyConnection) -> None:
     add(connection, (5 * SECOND, 0, "a"), (9 * SECOND, 3, "b"), (7 * SECOND, 0, "c"))
     assert describe_events(connection) == Packing(
-        wide=False, origin_us=5 * SECOND, unit_us=SECOND, tie_bits=2, code_bits=2
+        wide=False, origin_us=5 * SECOND, unit_us=1, tie_bits=2, code_bits=2
     )
+
+
+@pytest.mark.parametrize(("part_of_a_second", "unit_us"), [(0, SECOND), (1, 1)])
+def test_times_far_apart_are_packed_as_seconds_where_they_are_whole(
+    connection: duckdb.DuckDBPyConnection, part_of_a_second: int, unit_us: int
+) -> None:
+    # 53 bits of microseconds and 11 of tie_order are one too many.
+    add(connection, (0, 0, "a"), (2**33 * SECOND, 2**11 - 1, "a"), (SECOND + part_of_a_second, 0, "a"))
+    packing = describe_events(connection)
+    assert (packing.unit_us, packing.wide) == (unit_us, unit_us == 1)
 
 
 def test_codes_follow_the_labels(connection: duckdb.DuckDBPyConnection) -> None:
@@ -61,7 +71,7 @@ def test_no_events_need_no_packing(connection: duckdb.DuckDBPyConnection) -> Non
         ((None, 0, "a"), "1 events lack"),
         ((0, None, "a"), "1 events lack"),
         ((0, 0, None), "1 events lack"),
-        ((None, None, None), "1 events lack"),
+        ((None, None, None), "at least 1 events lack"),
         ((0, -1, "a"), "tie_order must be 0 or more"),
     ],
 )

@@ -8,18 +8,18 @@ with parameters as (
 measured as (
     select
         traces.global_case_id,
-        strftime(traces.home_month, '%Y-%m') as home_month,
-        make_timestamp(traces.times[1]) as start_ts,
-        make_timestamp(traces.times[-1]) as end_ts,
-        traces.times[-1] - traces.times[1] as cycle_time_us,
-        {{ has_equal_neighbours('traces.times') }} as order_is_tied,
+        traces.order_is_tied,
         sequences.variant_hash,
         sequences.variant_id,
         sequences.event_count,
         sequences.distinct_activities,
         sequences.self_loops,
         sequences.start_activity,
-        sequences.end_activity
+        sequences.end_activity,
+        strftime(traces.home_month, '%Y-%m') as home_month,
+        make_timestamp(traces.times[1]) as start_ts,
+        make_timestamp(traces.times[-1]) as end_ts,
+        traces.times[-1] - traces.times[1] as cycle_time_us
     from {{ ref('stg_traces') }} as traces
     inner join {{ ref('stg_sequences') }} as sequences on traces.codes = sequences.codes
 )

@@ -1,12 +1,13 @@
 with traces as (
-    {{ traces_packed_as('bigint', "not getvariable('pack_wide')") }}
+    {{ traces_in_64_bits() }}
     union all
-    {{ traces_packed_as('hugeint', "getvariable('pack_wide')") }}
+    {{ traces_in_128_bits() }}
 )
 
 select
     global_case_id,
     times,
     codes,
+    order_is_tied,
     date_trunc('month', make_timestamp(times[1]))::date as home_month
 from traces
