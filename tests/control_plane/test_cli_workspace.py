@@ -62,7 +62,9 @@ def test_without_dagster_a_workspace_is_made_all_the_same(
     home = tmp_path / "dagster"
     home.mkdir()
     (home / "dagster.yaml").write_text((PROJECT / "dagster.yaml").read_text())
-    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    # The command sets these for Dagster; afterwards they are to be as before.
+    for name in ("CASETRAIL_HOME", "DAGSTER_HOME", "CASETRAIL_DAGSTER_URL"):
+        monkeypatch.setenv(name, "")
     result = run(workspace_app, "create", "Lonely", "--owner", "lee@lonely.test")
     assert result.exit_code == 0, result.output
     assert "Dagster's database does not answer" in result.output
