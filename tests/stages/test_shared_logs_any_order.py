@@ -47,6 +47,7 @@ LOGS = {
     "bpic2020_domestic": Log("bpic2020_domestic/BPI_2020_DomesticDeclarations.xes.gz"),
     "bpic2013_closed": Log("bpic2013_closed/06_bpic2013_closed.xes.gz"),
     "bpic2012": Log("bpic2012/bpic2012.xes.gz", FEW_ORDERS),
+    "traffic_fines": Log("traffic_fines/traffic_fines.parquet", (ALL_ORDERS[-1],)),
 }
 
 
