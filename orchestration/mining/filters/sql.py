@@ -74,6 +74,19 @@ class _Compiler:
                 return self._joined(item.of, " or ", cases)
             case NotFilter():
                 return f"not {self.condition(item.of, cases)}"
+            case VariantsFilter():
+                return self._frequent(item, cases)
+            case AttributeFilter():
+                return self._attribute(item)
+            case PerformerFilter():
+                return self._some_event(f"{item.column} in {self._list(item.values)}")
+            case TimeFilter() | CycleTimeFilter() | CaseSizeFilter() | StateFilter():
+                return self._of_case(item)
+            case _:
+                return f"(c.variant_hash in (select variant_hash from log_variants where {self._path(item)}))"
+
+    def _of_case(self, item: TimeFilter | CycleTimeFilter | CaseSizeFilter | StateFilter) -> str:
+        match item:
             case TimeFilter():
                 return self._time(item)
             case CycleTimeFilter():
@@ -86,14 +99,6 @@ class _Compiler:
                 return self._between("c.event_count", item.min, item.max)
             case StateFilter():
                 return f"(c.state in {self._list(item.states)})"
-            case VariantsFilter():
-                return self._frequent(item, cases)
-            case AttributeFilter():
-                return self._attribute(item)
-            case PerformerFilter():
-                return self._some_event(f"{item.column} in {self._list(item.values)}")
-            case _:
-                return self._of_variant(self._path(item))
 
     def _joined(self, items: Sequence[Filter], word: str, cases: str) -> str:
         return "(" + word.join(self.condition(item, cases) for item in items) + ")"
@@ -132,9 +137,6 @@ class _Compiler:
                 from (select variant_hash, count(*) as frequency from {cases} group by variant_hash)
                 window frequent as (order by frequency desc, variant_hash rows unbounded preceding)
             ) where {wanted}))"""
-
-    def _of_variant(self, condition: str) -> str:
-        return f"(c.variant_hash in (select variant_hash from log_variants where {condition}))"
 
     def _path(self, item: Filter) -> str:
         """SQL for a row of ``log_variants``."""

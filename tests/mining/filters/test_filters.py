@@ -1,6 +1,7 @@
 """Filters select exactly the cases that plain Python over the events selects."""
 
 import random
+import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -211,9 +212,8 @@ def test_values_are_bound_and_never_part_of_the_sql() -> None:
     ],
 )
 def test_a_filter_that_makes_no_sense_is_refused_with_what_would(spec: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValidationError, match=".") as refused:
+    with pytest.raises(ValidationError, match=re.escape(told)):
         FILTERS.validate_python([spec])
-    assert told in str(refused.value)
 
 
 def test_what_filters_name_is_told_with_its_place() -> None:
