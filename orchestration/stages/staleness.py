@@ -12,7 +12,7 @@ from orchestration.stages.events import events_sources
 from orchestration.stages.tree import WHOLE_ANALYSIS
 from orchestration.stages.workbench import AnalysisParameters, RawPart, digest
 
-EXPLANATION_WINDOW_MONTHS = 12
+EXPLANATION_WINDOW_MONTHS: int = EXPLAIN_CONFIG["window_months"]
 """The record of month M explains the completed cases with home months M-11 to M."""
 
 PROCESS_VERSION = code_version()
