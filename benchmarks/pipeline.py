@@ -93,7 +93,7 @@ def run_benchmark(folder: Path, cases: int) -> None:
     log = folder / "log.csv"
     truth = write_lead_to_cash(log, cases=cases)
     print(f"{truth.events:,} events of {truth.cases:,} cases, {log.stat().st_size / 1e6:.0f} MB of CSV")
-    casetrail = _command(folder / "home")
+    casetrail = casetrail_command(folder / "home")
     casetrail("up", "--storage-only")
     try:
         casetrail("workspace", "create", "apart", "--owner", "bench@casetrail.local")
@@ -131,7 +131,8 @@ def _environment(home: Path) -> dict[str, str]:
     return {**os.environ, "CASETRAIL_HOME": str(home)}
 
 
-def _command(home: Path) -> Callable[..., None]:
+def casetrail_command(home: Path) -> Callable[..., None]:
+    """Run the command of the installation at `home`; a failure raises."""
     program = str(Path(sys.executable).parent / "casetrail")
 
     def casetrail(*arguments: str) -> None:

@@ -32,11 +32,6 @@ class ServicesNotRunning(RuntimeError):
     """No endpoint is known for a service that the caller needs."""
 
 
-def default_signing_regions() -> dict[str, str]:
-    """The region that signs requests to each bucket, in S3's own terms; the embedded S3 takes any."""
-    return {"EU": "us-east-1", "UK": "us-east-1", "US": "us-east-1"}
-
-
 def default_buckets() -> dict[str, str]:
     """One bucket per region; a workspace's data stays in the bucket of its own region."""
     return {"EU": "casetrail-eu", "UK": "casetrail-uk", "US": "casetrail-us"}
@@ -64,7 +59,7 @@ class Installation(BaseSettings):
     query_memory: str = "1GB"
     query_seconds: PositiveInt = 60
     s3_buckets: dict[str, str] = Field(default_factory=default_buckets)
-    s3_signing_regions: dict[str, str] = Field(default_factory=default_signing_regions)
+    s3_signing_regions: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _home_is_absolute(self) -> Self:

@@ -1,31 +1,20 @@
-"""The sensor on arrivals: uploads in the ledger and files dropped in an inbox."""
+"""The sensor that keeps every workspace true: it starts the runs that workspaces need, one at a time for each."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
 
 from orchestration.automation.dead_runs import fail_dead_runs
 from orchestration.automation.intake import WORKSPACE_TAG, inbox_requests, intake_job
-from orchestration.automation.job_status import settle
+from orchestration.automation.looks import Look, look_at_due, settle
 from orchestration.automation.planner import plan_run
-from orchestration.automation.refresh import JOBS, PLAN_TAG, plans, run_request
-from orchestration.control_plane import database, workspaces
+from orchestration.automation.refresh import JOBS, requests_of
+from orchestration.automation.under_way import busy_workspaces, runs_in_progress
 from orchestration.partitions import WORKSPACE_PARTITIONS_NAME, workspace_partitions
 from orchestration.settings import load_settings
 
-MOST_ATTEMPTS = 3
-"""A plan that failed so often waits for the daily refresh, or for something to change."""
-
-_JOB_NAMES = [*(job.name for job in JOBS), intake_job.name]
-
-_IN_PROGRESS = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
+_JOB_NAMES = {*(job.name for job in JOBS), intake_job.name}
 
 
 @dg.sensor(
@@ -34,41 +23,48 @@ _IN_PROGRESS = [
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def arrival_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    """Start the runs that workspaces need, one at a time for each: intake of dropped files, arrival run, case run."""
-    for run_id in fail_dead_runs(context.instance, _JOB_NAMES, datetime.now(UTC)):
+    """Start what workspaces need: intake of dropped files, arrival run, case run, or another attempt at one of them."""
+    settings, now = load_settings(), datetime.now(UTC)
+    records = runs_in_progress(context.instance)
+    for run_id in fail_dead_runs(context.instance, records, _JOB_NAMES, now):
         context.log.warning(f"run {run_id} is dead: its process was killed")
-    known = {w.slug for w in _workspaces()}
-    missing = known - set(context.instance.get_dynamic_partitions(WORKSPACE_PARTITIONS_NAME))
-    additions = [workspace_partitions.build_add_request(sorted(missing))] if missing else []
-    busy = _busy_workspaces(context.instance)
-    free = known - busy - missing
-    requests = list(inbox_requests(free))
-    free -= {request.tags[WORKSPACE_TAG] for request in requests}
-    requests += _refresh_requests(context, free)
-    return dg.SensorResult(run_requests=requests, dynamic_partitions_requests=additions)
+    busy = busy_workspaces(context.instance, records)
+    intakes = list(inbox_requests(busy))
+    busy |= {request.tags[WORKSPACE_TAG] for request in intakes}
+    looks = look_at_due(settings, plan_run, now, busy=busy)
+    settle(settings, looks)
+    for line in told(looks):
+        context.log.info(line)
+    requests = [*intakes, *requests_of(looks)]
+    return dg.SensorResult(
+        run_requests=requests,
+        dynamic_partitions_requests=_new_partitions(context.instance, looks),
+        skip_reason=None if requests else "No workspace needs a run now.",
+    )
 
 
-def _workspaces() -> list[workspaces.Workspace]:
-    with database.as_system(load_settings().system_dsn, None) as connection:
-        return workspaces.list_workspaces(connection)
+def _new_partitions(
+    instance: dg.DagsterInstance, looks: Sequence[Look]
+) -> list[dg.AddDynamicPartitionsRequest]:
+    """The partitions of workspaces that were made while Dagster was down; only a first look asks for them."""
+    slugs = {look.mark.slug for look in looks if look.first}
+    if not slugs:
+        return []
+    missing = slugs - set(instance.get_dynamic_partitions(WORKSPACE_PARTITIONS_NAME))
+    return [workspace_partitions.build_add_request(sorted(missing))] if missing else []
 
 
-def _busy_workspaces(instance: dg.DagsterInstance) -> set[str]:
-    runs = instance.get_runs(dg.RunsFilter(statuses=_IN_PROGRESS))
-    return {run.tags[WORKSPACE_TAG] for run in runs if WORKSPACE_TAG in run.tags}
-
-
-def _refresh_requests(context: dg.SensorEvaluationContext, free: set[str]) -> Iterator[dg.RunRequest]:
-    planned = set()
-    for slug, plan in plans(plan_run, free):
-        planned.add(slug)
-        tried = context.instance.get_runs_count(
-            dg.RunsFilter(tags={PLAN_TAG: plan.subject, WORKSPACE_TAG: slug})
-        )
-        if tried >= MOST_ATTEMPTS:
-            context.log.warning(
-                f"{slug}: gave up on the {plan.kind} run after {tried} attempts; see its last run"
-            )
+def told(looks: Sequence[Look]) -> list[str]:
+    """What was found, a line for each workspace that is stale."""
+    lines = []
+    for look in looks:
+        if look.plan is None:
             continue
-        yield run_request(slug, plan, str(tried))
-    settle(free - planned)
+        months = f"{look.plan.kind} run over {look.plan.first} to {look.plan.last}"
+        since = f"stale since {look.mark.stale_since:%Y-%m-%d %H:%M} UTC"
+        if look.requested:
+            lines.append(f"{look.mark.slug}: {months}, attempt {look.mark.attempts}; {since}")
+        else:
+            when = f"the next attempt is at {look.mark.not_before:%H:%M:%S} UTC"
+            lines.append(f"{look.mark.slug}: {months} failed {look.mark.attempts} time(s), {when}; {since}")
+    return lines

@@ -1,6 +1,6 @@
 """Runs whose process was killed: Dagster would call them started until their time limit, and their workspace busy."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 
 import dagster as dg
@@ -8,6 +8,9 @@ import dagster as dg
 from orchestration.control_plane import database
 from orchestration.control_plane.liveness import alive_runs
 from orchestration.settings import load_settings
+
+ASSET_JOB = "__ASSET_JOB"
+"""So begin the names of the jobs that Dagster makes for assets that are materialised from the UI."""
 
 STARTING_TIME = timedelta(seconds=60)
 """A run has so long from its start to its first stage, where it proves itself alive."""
@@ -19,14 +22,20 @@ def find_dead(started: Mapping[str, datetime], alive: Iterable[str], now: dateti
     return sorted(r for r, start in started.items() if r not in alive and now - start > STARTING_TIME)
 
 
-def fail_dead_runs(instance: dg.DagsterInstance, names: Iterable[str], now: datetime) -> list[str]:
-    """Report the dead runs of these jobs as failed; returns their ids."""
-    names = set(names)
-    records = instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
-    runs = {r.dagster_run.run_id: r for r in records if r.dagster_run.job_name in names and r.start_time}
-    started = {run_id: datetime.fromtimestamp(r.start_time or 0, now.tzinfo) for run_id, r in runs.items()}
-    if not started:
+def fail_dead_runs(
+    instance: dg.DagsterInstance, records: Iterable[dg.RunRecord], names: Collection[str], now: datetime
+) -> list[str]:
+    """Report the dead ones among the started runs of these jobs and of backfills as failed; returns their ids."""
+    runs = {
+        r.dagster_run.run_id: r
+        for r in records
+        if r.dagster_run.status is dg.DagsterRunStatus.STARTED
+        and r.start_time
+        and (r.dagster_run.job_name in names or r.dagster_run.job_name.startswith(ASSET_JOB))
+    }
+    if not runs:
         return []
+    started = {run_id: datetime.fromtimestamp(r.start_time or 0, now.tzinfo) for run_id, r in runs.items()}
     with database.as_system(load_settings().system_dsn, None) as connection:
         dead = find_dead(started, alive_runs(connection, started), now)
     for run_id in dead:

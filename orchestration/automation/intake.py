@@ -1,9 +1,10 @@
 """Intake of dropped files: which workspaces have some, and the job that takes them in."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import dagster as dg
 
+from orchestration.control_plane import database, workspaces
 from orchestration.control_plane.liveness import prove_alive
 from orchestration.settings import load_installation, load_settings
 from orchestration.stages.inbox import new_objects, take_in_dropped
@@ -12,11 +13,16 @@ from orchestration.stages.workbench import digest
 WORKSPACE_TAG = "casetrail/workspace"
 
 
-def inbox_requests(slugs: set[str]) -> Iterator[dg.RunRequest]:
-    """One intake run for each workspace with new files in an inbox; the run key names exactly those files."""
+def inbox_requests(busy: Collection[str]) -> Iterator[dg.RunRequest]:
+    """One intake run for each workspace with new files in an inbox; the run key names exactly those files.
+
+    A workspace that is ``busy`` (its slug) waits for the end of its run.
+    """
     settings = load_settings()
-    for slug in sorted(slugs):
-        if found := new_objects(settings, slug):
+    with database.as_system(settings.system_dsn, None) as connection:
+        slugs = [workspace.slug for workspace in workspaces.list_workspaces(connection)]
+    for slug in slugs:
+        if slug not in busy and (found := new_objects(settings, slug)):
             yield dg.RunRequest(
                 job_name="intake_job",
                 run_key=f"{slug}/intake/{digest(sorted(found))[:16]}",

@@ -1,25 +1,10 @@
 """The standing job's status follows its runs: set inside a run, and here for runs that died or released nothing."""
 
-from collections.abc import Iterable
-
 import dagster as dg
 
 from orchestration.automation.intake import WORKSPACE_TAG, intake_job
 from orchestration.control_plane import database, jobs, workspaces
 from orchestration.settings import load_settings
-
-
-def settle(slugs: Iterable[str]) -> None:
-    """Workspaces with nothing stale and no run under way: a job still called running has reached what it was to do."""
-    dsn = load_settings().system_dsn
-    with database.as_system(dsn, None) as connection:
-        idle = set(slugs)
-        by_id = {w.id: w for w in workspaces.list_workspaces(connection) if w.slug in idle}
-        running = [j for j in jobs.list_jobs(connection, status="running") if j.workspace_id in by_id]
-    for job in running:
-        if job.kind == "standing" and job.provenance_id is not None:
-            with database.as_system(dsn, job.workspace_id) as connection:
-                jobs.succeed(connection, job.workspace_id, job.id, job.attempt)
 
 
 def note_failure(slug: str, message: str) -> None:

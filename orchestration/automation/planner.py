@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Literal
 
 from orchestration.stages.release import WorkingTreeState, stale_months
@@ -43,6 +44,11 @@ def plan_run(state: WorkingTreeState, released_content: str | None) -> RunPlan |
     if stale or state.content_sha256() != released_content:
         return _plan("cases", [max(cases)], {"release": [state.content_sha256()]})
     return None
+
+
+def next_look(state: WorkingTreeState) -> datetime | None:
+    """When the clock alone can make something stale (UTC); None where no completion rule asks for the time."""
+    return None if state.parameters.completion.silence_days is None else state.as_of + timedelta(days=1)
 
 
 def plan_catch_up(state: WorkingTreeState, released_content: str | None) -> RunPlan | None:

@@ -1,21 +1,18 @@
 """The refresh jobs, how a plan becomes a run request, and the daily catch-up."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 
 import dagster as dg
 
 from orchestration.automation.intake import WORKSPACE_TAG
+from orchestration.automation.looks import Look, look_at_due
 from orchestration.automation.planner import RunKind, RunPlan, plan_catch_up
-from orchestration.control_plane import database, jobs, releases, workspaces
+from orchestration.automation.under_way import busy_workspaces, runs_in_progress
 from orchestration.partitions import partition_key, workspace_months
 from orchestration.settings import load_installation, load_settings
-from orchestration.stages.publish import read_state
-from orchestration.stages.release import WorkingTreeState
-from orchestration.stages.workbench import today
 
 PLAN_TAG = "casetrail/plan"
-
-Planner = Callable[[WorkingTreeState, str | None], RunPlan | None]
 
 _CASES = dg.AssetSelection.assets("cases", "variants", "process_map", "explainability", "provenance")
 _ARRIVAL = dg.AssetSelection.assets("raw_csv_upload", "events")
@@ -39,27 +36,12 @@ JOBS = [
 ]
 
 
-def plans(planner: Planner, slugs: set[str] | None = None) -> Iterator[tuple[str, RunPlan]]:
-    """What the planner wants for each workspace (of the named ones only, if given)."""
-    with database.as_system(load_settings().system_dsn, None) as connection:
-        for workspace in workspaces.list_workspaces(connection):
-            if slugs is not None and workspace.slug not in slugs:
-                continue
-            job = jobs.standing_job(connection, workspace.id)
-            released = None
-            if job.provenance_id is not None:
-                released = releases.provenance(connection, workspace.id, job.provenance_id)["content_sha256"]
-            plan = planner(read_state(connection, job, today()), released)
-            if plan is not None:
-                yield workspace.slug, plan
-
-
-def run_request(slug: str, plan: RunPlan, attempt: str) -> dg.RunRequest:
-    """The ranged run of a plan. ``attempt`` is part of the run key: a key that was used is never launched again."""
+def run_request(slug: str, plan: RunPlan, number: int) -> dg.RunRequest:
+    """The ranged run of a plan. ``number`` counts the workspace's runs, since a run key is never launched twice."""
     job_name, _selection = _SELECTIONS[plan.kind]
     return dg.RunRequest(
         job_name=job_name,
-        run_key=f"{slug}/{plan.kind}/{plan.subject}/{attempt}",
+        run_key=f"{slug}/{plan.kind}/{plan.subject}/{number}",
         tags={
             "dagster/asset_partition_range_start": partition_key(slug, plan.first),
             "dagster/asset_partition_range_end": partition_key(slug, plan.last),
@@ -69,6 +51,13 @@ def run_request(slug: str, plan: RunPlan, attempt: str) -> dg.RunRequest:
     )
 
 
+def requests_of(looks: Iterable[Look]) -> Iterator[dg.RunRequest]:
+    """The runs that were decided on."""
+    for look in looks:
+        if look.requested and look.plan is not None:
+            yield run_request(look.mark.slug, look.plan, look.mark.requested)
+
+
 @dg.schedule(
     job_name="refresh_job",
     cron_schedule="17 3 * * *",
@@ -76,7 +65,7 @@ def run_request(slug: str, plan: RunPlan, attempt: str) -> dg.RunRequest:
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )
 def daily_refresh(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
-    """Once a day: refresh what is stale, also what the sensor has given up after several failures."""
-    day = context.scheduled_execution_time.strftime("%Y-%m-%d")
-    for slug, plan in plans(plan_catch_up):
-        yield run_request(slug, plan, day)
+    """Once a day: refresh what is stale, also what waits for its next attempt after several failures."""
+    busy = busy_workspaces(context.instance, runs_in_progress(context.instance))
+    now = datetime.now(UTC)
+    yield from requests_of(look_at_due(load_settings(), plan_catch_up, now, busy=busy, at_once=True))

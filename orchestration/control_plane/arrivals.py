@@ -183,20 +183,34 @@ def list_arrivals(
     connection: Connection, workspace_id: str, status: ArrivalStatus | None = None
 ) -> list[Arrival]:
     """The arrivals of a workspace in the order of arrival."""
+    return arrivals_of(connection, [workspace_id], status)
+
+
+def arrivals_of(
+    connection: Connection, workspace_ids: Sequence[str], status: ArrivalStatus | None = None
+) -> list[Arrival]:
+    """The arrivals of several workspaces in one query, each workspace's in the order of arrival."""
     return fetch_all(
         connection,
         Arrival,
         f"""
         select {columns(Arrival)} from arrivals
-        where workspace_id = %s and (%s::text is null or status = %s)
-        order by rank
+        where workspace_id = any(%s::uuid[]) and (%s::text is null or status = %s)
+        order by workspace_id, rank
         """,
-        (workspace_id, status, status),
+        (list(workspace_ids), status, status),
     )
 
 
 def list_landed_files(connection: Connection, workspace_id: str, kind: FileKind) -> list[ArrivalFile]:
     """The files of everything that landed and was not retracted, by order of arrival and month."""
+    return landed_files_of(connection, [workspace_id], kind)
+
+
+def landed_files_of(
+    connection: Connection, workspace_ids: Sequence[str], kind: FileKind
+) -> list[ArrivalFile]:
+    """The landed files of several workspaces in one query, each workspace's by order of arrival and month."""
     return fetch_all(
         connection,
         ArrivalFile,
@@ -204,10 +218,10 @@ def list_landed_files(connection: Connection, workspace_id: str, kind: FileKind)
         select {", ".join(f"file.{name}" for name in columns(ArrivalFile).split(", "))}
         from arrival_files as file
         join arrivals on arrivals.workspace_id = file.workspace_id and arrivals.id = file.arrival_id
-        where file.workspace_id = %s and file.kind = %s and arrivals.status = 'landed'
-        order by arrivals.rank, file.month, file.object_key
+        where file.workspace_id = any(%s::uuid[]) and file.kind = %s and arrivals.status = 'landed'
+        order by file.workspace_id, arrivals.rank, file.month, file.object_key
         """,
-        (workspace_id, kind),
+        (list(workspace_ids), kind),
     )
 
 

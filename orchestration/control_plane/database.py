@@ -1,4 +1,4 @@
-"""Transactions on the control plane, each acting for one person or for the pipeline in one workspace.
+"""Transactions on the control plane: each acts for one person, for the pipeline in one workspace, or for the planner.
 
 The identity lives as long as its transaction (``set_config(..., true)``), so no connection can carry it to
 another user. Not here: what is asked (the modules beside this one).
@@ -76,6 +76,14 @@ def as_system(dsn: SecretStr | str, workspace_id: str | None) -> Iterator[Connec
         if workspace_id is None:
             connection.execute("set transaction read only")
         connection.execute("select set_config('casetrail.workspace_id', %s, true)", (scope,))
+        yield connection
+
+
+@contextmanager
+def as_planner(dsn: SecretStr | str) -> Iterator[Connection]:
+    """One transaction of the planner: it reads all workspaces, and the policies let it write its own marks alone."""
+    with transaction(dsn) as connection:
+        connection.execute("select set_config('casetrail.workspace_id', '*', true)")
         yield connection
 
 

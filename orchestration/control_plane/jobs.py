@@ -5,7 +5,7 @@ run which was given up for dead cannot overwrite its successor's. Not here: the 
 (``releases``).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -73,6 +73,20 @@ def standing_job(connection: Connection, workspace_id: str) -> AnalysisJob:
     if job is None:
         raise UnknownJob(f"The workspace {workspace_id} has no standing analysis that you can see.")
     return job
+
+
+def standing_jobs(connection: Connection, workspace_ids: Sequence[str]) -> dict[str, AnalysisJob]:
+    """The standing analyses of several workspaces in one query, by workspace."""
+    found = fetch_all(
+        connection,
+        AnalysisJob,
+        f"""
+        select {columns(AnalysisJob)} from analysis_jobs
+        where workspace_id = any(%s::uuid[]) and kind = 'standing'
+        """,
+        (list(workspace_ids),),
+    )
+    return {job.workspace_id: job for job in found}
 
 
 def get_job(connection: Connection, workspace_id: str, job_id: str) -> AnalysisJob:

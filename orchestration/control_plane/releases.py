@@ -198,6 +198,20 @@ def provenance(connection: psycopg.Connection[Any], workspace_id: str, provenanc
     return row
 
 
+def released_contents(connection: psycopg.Connection[Any], workspace_ids: Sequence[str]) -> dict[str, str]:
+    """By workspace, the content hash of the current release of its standing analysis, where there is one."""
+    rows = connection.execute(
+        """
+        select job.workspace_id::text, release.content_sha256
+        from analysis_jobs as job
+        join provenance as release on release.workspace_id = job.workspace_id and release.id = job.provenance_id
+        where job.workspace_id = any(%s::uuid[]) and job.kind = 'standing'
+        """,
+        (list(workspace_ids),),
+    ).fetchall()
+    return {row["workspace_id"]: row["content_sha256"] for row in rows}
+
+
 def explanations(
     connection: psycopg.Connection[Any], workspace_id: str, provenance_id: str, month: str | None
 ) -> list[dict[str, Any]]:

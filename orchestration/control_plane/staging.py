@@ -100,6 +100,37 @@ def all_staged_files(
         ).fetchall()
 
 
+@dataclass(frozen=True)
+class _Outline(StagedFile):
+    workspace_id: str
+
+
+def staged_outlines(
+    connection: psycopg.Connection[Any], workspace_ids: Sequence[str]
+) -> dict[str, list[StagedFile]]:
+    """By workspace, the staged files of the standing analyses without ``inputs`` and ``audits``, in one query.
+
+    What a planner needs: of the statistics those of events and cases alone.
+    """
+    with connection.cursor(row_factory=class_row(_Outline)) as cursor:
+        rows = cursor.execute(
+            """
+            select file.workspace_id::text, dataset, month, object_key, rows, bytes, content_sha256, fingerprint,
+                   '[]'::jsonb as inputs, code_version, '[]'::jsonb as audits,
+                   case when dataset in ('events', 'cases') then stats - 'top' else '{}' end as stats, seconds, run_id
+            from staged_files as file
+            join analysis_jobs as job on job.workspace_id = file.workspace_id and job.id = file.analysis_id
+            where file.workspace_id = any(%s::uuid[]) and job.kind = 'standing'
+            order by file.workspace_id, dataset, month
+            """,
+            (list(workspace_ids),),
+        ).fetchall()
+    outlines: dict[str, list[StagedFile]] = {workspace_id: [] for workspace_id in workspace_ids}
+    for row in rows:
+        outlines[row.workspace_id].append(row)
+    return outlines
+
+
 def count_by_dataset(
     connection: psycopg.Connection[Any], workspace_id: str, analysis_id: str
 ) -> Counter[str]:

@@ -1,15 +1,17 @@
-"""Dagster's webserver and daemon as two processes of their own.
+"""Dagster's code server, webserver and daemon as processes of their own.
 
-What they run belongs to `orchestration.definitions`; how Dagster is set up is in the project's
-`dagster.yaml`.
+The code server alone loads the definitions, and makes the processes of runs; the other two speak to it through a socket
+in a folder that is closed to other users. What they run belongs to `orchestration.definitions`; how Dagster is set up
+is in the project's `dagster.yaml`.
 """
 
 import json
 import os
 import shutil
+import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote, urlencode
@@ -32,14 +34,16 @@ _LOCATIONS = """
 } } } }
 """
 _PROJECT_FOLDER = Path(__file__).resolve().parents[2]
+_PROJECT_DEFINITIONS = "orchestration.definitions"
+_LONGEST_SOCKET_PATH = 107  # bytes; the kernel's limit
 
 
 class DagsterFailed(RuntimeError):
-    """Dagster's webserver or daemon did not come up; the message holds the end of its log."""
+    """One of Dagster's processes did not come up; the message holds the end of its log."""
 
 
 class Service:
-    """One of the two processes."""
+    """One of the processes."""
 
     def __init__(self, home: Path, name: str) -> None:
         """Describe the process; nothing is started."""
@@ -53,40 +57,65 @@ class Service:
 
 
 class DagsterProcesses:
-    """The webserver and the daemon of one installation."""
+    """The code server, the webserver and the daemon of one installation."""
 
     def __init__(self, home: Path) -> None:
         """Describe the processes; nothing is started."""
-        self._home = home
+        self._folder = home / "dagster"
+        self._socket = self._folder / "code-server.sock"
+        self.code_server = Service(home, "code-server")
         self.webserver = Service(home, "webserver")
         self.daemon = Service(home, "daemon")
 
-    def start(self, settings: Settings, workspace_file: Path | None = None) -> None:
+    def start(self, settings: Settings, definitions: Path | None = None) -> None:
         """Start whichever is down; wait until definitions are loaded and the daemon has reported itself.
+
+        `definitions` is a file with other Dagster definitions than the project's.
 
         Raises:
             DagsterFailed: one of them ended, or did not become ready within two minutes.
         """
-        workspace = workspace_file or _PROJECT_FOLDER / "workspace.yaml"
-        _write_dagster_home(settings)
-        web, daemon = self.webserver, self.daemon
+        _write_dagster_home(self._folder)
+        workspace = self._write_workspace(definitions)
+        code, web, daemon = self.code_server, self.webserver, self.daemon
+        if not code.process():
+            # They hold what the dead server told them, and notice only in time that there is another.
+            self._stop([web, daemon])
+            self._socket.unlink(missing_ok=True)
+            others = ["--python-file", str(definitions)] if definitions else []
+            program = [Path(sys.executable).name, "-m", "orchestration.code_server"]
+            _spawn(code, settings, [*program, "--socket", str(self._socket), *others])
+        # The code server also makes Dagster's tables: processes that do so at the same moment fail on each other.
+        _wait(code, lambda: _listens(self._socket))
         if not web.process():
             address = ["-h", settings.webserver_host, "-p", str(settings.webserver_port)]
             _spawn(web, settings, ["dagster-webserver", *address, "-w", str(workspace)])
-        # Two processes that create Dagster's tables at the same moment can fail on each other.
-        _wait(web, lambda: _has_tables(settings))
         if not daemon.process():
             _spawn(daemon, settings, ["dagster-daemon", "run", "-w", str(workspace)])
         _wait(web, lambda: _has_loaded_definitions(settings))
         _wait(daemon, lambda: _has_reported(settings, daemon.process()))
 
     def stop(self) -> bool:
-        """Stop both, and the code servers and runs that they started; False if none ran."""
+        """Stop all, and the runs that they started; False if none ran."""
+        return self._stop([self.daemon, self.webserver, self.code_server])
+
+    def _stop(self, services: Sequence[Service]) -> bool:
         with ThreadPoolExecutor() as pool:
-            stopped = pool.map(
-                lambda service: service.file.stop(_STOP_SECONDS), (self.daemon, self.webserver)
-            )
+            stopped = pool.map(lambda service: service.file.stop(_STOP_SECONDS), services)
             return any(list(stopped))
+
+    def _write_workspace(self, definitions: Path | None) -> Path:
+        if len(os.fsencode(self._socket)) > _LONGEST_SOCKET_PATH:
+            raise DagsterFailed(
+                f"{self._socket} is longer than a socket's path may be ({_LONGEST_SOCKET_PATH} bytes): "
+                "set CASETRAIL_HOME to a folder with a shorter path."
+            )
+        name = definitions.stem if definitions else _PROJECT_DEFINITIONS
+        server = {"socket": str(self._socket), "location_name": name}
+        file = self._folder / "workspace.yaml"
+        # JSON is YAML, and quotes whatever is in the path.
+        file.write_text(json.dumps({"load_from": [{"grpc_server": server}]}, indent=2))
+        return file
 
 
 def dagster_environment(settings: Settings) -> dict[str, str]:
@@ -148,14 +177,13 @@ def _spawn(service: Service, settings: Settings, command: list[str]) -> None:
     )
 
 
-def _write_dagster_home(settings: Settings) -> None:
+def _write_dagster_home(folder: Path) -> None:
     source = _PROJECT_FOLDER / "dagster.yaml"
     if not source.exists():
         raise DagsterFailed(
             f"There is no {source}: install casetrail from its project folder (`pip install --editable .`)."
         )
-    folder = settings.home / "dagster"
-    # Closed to others: Dagster keeps the output of every run in it.
+    # Closed to others: Dagster keeps the output of every run in it, and whoever reaches the socket can start runs.
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     shutil.copyfile(source, folder / "dagster.yaml")
 
@@ -172,11 +200,10 @@ def _wait(service: Service, is_ready: Callable[[], bool]) -> None:
         pause()
 
 
-def _has_tables(settings: Settings) -> bool:
-    # Dagster makes the tables of runs, events and schedules in this order; this one is in the last step.
-    with psycopg.connect(settings.dagster_dsn.get_secret_value()) as connection:
-        found = connection.execute("select to_regclass('public.job_ticks') is not null").fetchone()
-    return bool(found and found[0])
+def _listens(path: Path) -> bool:
+    """Tell whether a server listens on the socket; the code server does when it has loaded the definitions."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 def _has_loaded_definitions(settings: Settings) -> bool:

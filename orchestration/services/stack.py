@@ -1,4 +1,4 @@
-"""The four services of an installation as one: bring up what is down, stop all, tell how each is.
+"""The services of an installation as one: bring up what is down, stop all, tell how each is.
 
 A service whose endpoints the environment names is external: it is used, and never started or stopped from
 here.
@@ -66,12 +66,12 @@ class Stack:
         *,
         prepare: Callable[[Settings], None] = lambda settings: None,
         storage_only: bool = False,
-        workspace_file: Path | None = None,
+        definitions: Path | None = None,
     ) -> list[ServiceStatus]:
         """Start whatever is down, and return when everything can be used.
 
         `prepare` is called when the storage works and before Dagster starts: the place for migrations.
-        `workspace_file` names other Dagster definitions than the project's.
+        `definitions` is a file with other Dagster definitions than the project's.
 
         Raises:
             RuntimeError: a service did not start; the message holds its last words.
@@ -91,7 +91,7 @@ class Stack:
             settings = load_settings(self._home)
             prepare(settings)
             if not storage_only:
-                DagsterProcesses(self._home).start(settings, workspace_file)
+                DagsterProcesses(self._home).start(settings, definitions)
         return self.status()
 
     def down(self) -> list[ServiceStatus]:
@@ -116,6 +116,7 @@ class Stack:
         return [
             _status("postgres", self.postgres, database and describe_dsn(SecretStr(str(database)))),
             _status("s3", self.s3, external.s3_endpoint or known.get("s3_endpoint")),
+            _status("code-server", dagster.code_server, None),
             _status("webserver", dagster.webserver, web),
             _status("daemon", dagster.daemon, None),
         ]

@@ -8,14 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from orchestration.control_plane.staging import StagedFile
 from orchestration.mining.dbt_build import code_version
 from orchestration.mining.explain import EXPLAIN_CONFIG
-from orchestration.stages.events import events_sources
+from orchestration.stages.events import EVENTS_VERSION, events_sources
 from orchestration.stages.tree import WHOLE_ANALYSIS
-from orchestration.stages.workbench import AnalysisParameters, RawPart, digest
+from orchestration.stages.workbench import SCHEMA_VERSION, AnalysisParameters, RawPart, digest
 
-EXPLANATION_WINDOW_MONTHS = 12
+EXPLANATION_WINDOW_MONTHS: int = EXPLAIN_CONFIG["window_months"]
 """The record of month M explains the completed cases with home months M-11 to M."""
 
 PROCESS_VERSION = code_version()
+
+CODE_VERSION = digest([EVENTS_VERSION, SCHEMA_VERSION, PROCESS_VERSION, EXPLAIN_CONFIG])
+"""Of everything below: where it differs, what was found whole may be stale."""
 
 Files = Mapping[str, StagedFile]
 

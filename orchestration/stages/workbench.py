@@ -175,7 +175,12 @@ def outcomes(
 
 def today() -> datetime:
     """The ``as_of`` of a refresh: the last UTC midnight, so that refreshes of one day agree."""
-    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight_before(datetime.now(UTC))
+
+
+def midnight_before(moment: datetime) -> datetime:
+    """The UTC midnight at or before a moment."""
+    return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def audit(name: str, passed: bool, detail: str) -> dict[str, Any]:

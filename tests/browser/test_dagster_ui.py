@@ -133,6 +133,9 @@ def test_the_explanation_of_a_month_can_be_read_as_it_was_released(
     bottlenecks = [row["summary"] for row in rows if row["scope"] == "bottleneck"]
     open_partition(page, ui, "explainability")
     assert [metadata(page, "narrative")] == told
+    assert "is associated with" in metadata(page, "narrative")
+    assert "is bottleneck 1" in metadata(page, "bottleneck 1")
+    assert int(metadata(page, "completed_cases")) > 500
     shown = [metadata(page, f"bottleneck {place}") for place in range(1, len(bottlenecks) + 1)]
     assert sorted(shown) == sorted(bottlenecks) != []
     shoot(page, "explainability", tmp_path)

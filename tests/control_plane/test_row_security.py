@@ -152,6 +152,7 @@ def tenancy() -> list[Statement]:
             )
         ),
         Statement("workspaces", "delete from workspaces", None),
+        *planning(),
         Statement(
             "workspace_members",
             "select from workspace_members",
@@ -176,6 +177,31 @@ def tenancy() -> list[Statement]:
             "admin",
             exceptions={"platform": "4", "admin": "3"},
         ),
+    ]
+
+
+def planning() -> list[Statement]:
+    # The triggers that raise the marks run as the owner. A run reads its workspace's mark, only the planner writes.
+    owner = {"owner": "2", "owner in A": "2"}
+    new = f"values ('{USERS['stranger']}')"
+    return [
+        Statement("planner_marks", "select from planner_marks", "viewer", "read", exceptions=owner),
+        Statement(
+            "planner_marks",
+            f"insert into planner_marks (workspace_id) {new}",
+            None,
+            exceptions={"owner": "1", "owner in A": "1"},
+        ),
+        Statement("planner_marks", "update planner_marks set changed = 0", None, exceptions=owner),
+        Statement(
+            "planner_marks",
+            "update planner_marks set planned = 0",
+            None,
+            exceptions=owner
+            | {"planner": "2"}
+            | dict.fromkeys(("system A", "system B", "system nowhere"), "0"),
+        ),
+        Statement("planner_marks", "delete from planner_marks", None),
     ]
 
 
@@ -352,6 +378,7 @@ def fill(connection: Connection, workspace_id: UUID, slug: str) -> None:
     for statement in (
         "workspaces (id, slug, name, owner_user_id, region, plan)"
         " values (%(id)s, %(slug)s, 'n', %(owner)s, 'EU', 'pro')",
+        "planner_marks (workspace_id) values (%(id)s)",
         "connectors (workspace_id, id, type, name) values (%(id)s, %(id)s, 'csv_upload', 'default')",
         "connectors (workspace_id, type, name) values (%(id)s, 'salesforce', 'crm')",
         "arrivals (workspace_id, id, connector_id, sha256, file_name, format, bytes, status, rank, records,"
@@ -517,6 +544,10 @@ UPDATABLE = {
     ("system", "connectors"): {"status", "last_sync_at"},
     ("system", "arrivals"): {"status", "message"},
     ("system", "inbox_files"): {"status", "message", "arrival_id"},
+    ("system", "planner_marks"): {
+        *("planned", "code_version", "looked_at", "look_at", "plan_subject", "attempts", "not_before"),
+        *("stale_since", "requested"),
+    },
     ("system", "analysis_jobs"): {
         *("status", "started_at", "finished_at", "error_message", "provenance_id", "attempt"),
     },

@@ -10,9 +10,9 @@ import pytest
 
 from orchestration.control_plane import connectors, database, inbox, jobs, releases, workspaces
 from orchestration.lake import layout
-from orchestration.lake.credentials import CredentialBroker
 from orchestration.lake.objects import WorkspaceStore
 from tests.e2e.conftest import Casetrail
+from tests.faults import reader
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -58,7 +58,7 @@ def store_of(casetrail: Casetrail, slug: str) -> WorkspaceStore:
     settings = casetrail.settings()
     with database.as_user(settings.app_dsn, settings.operator) as connection:
         workspace = workspaces.find_workspace(connection, slug)
-    return WorkspaceStore(CredentialBroker(settings).for_workspace(workspace.id, workspace.region))
+    return reader.store_of(settings, workspace)
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:

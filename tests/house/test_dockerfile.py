@@ -62,7 +62,7 @@ def test_the_build_context_is_named_file_by_file() -> None:
 
 def started(role: str, tmp_path: Path) -> str:
     """The command line that the entrypoint ends in, told by stand-ins for Dagster's commands."""
-    for command in ("dagster", "dagster-daemon", "dagster-webserver"):
+    for command in ("dagster", "dagster-daemon", "dagster-webserver", "python"):
         stand_in = tmp_path / command
         stand_in.write_text('#!/bin/sh\necho "$(basename "$0") $*"\n')
         stand_in.chmod(0o755)
@@ -76,7 +76,7 @@ def started(role: str, tmp_path: Path) -> str:
     [
         ("webserver", "dagster-webserver --host 0.0.0.0 --port 3000 --workspace workspace.yaml"),
         ("daemon", "dagster-daemon run --workspace workspace.yaml"),
-        ("code-location", "dagster code-server start --host 0.0.0.0 --port 4000"),
+        ("code-location", "python -m orchestration.code_server --host 0.0.0.0 --port 4000"),
         ("dagster api execute_run", "dagster api execute_run"),
     ],
 )

@@ -64,9 +64,6 @@ def folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="casetrail-tests-"))
     folder.chmod(0o711)
     (folder / "tiny.py").write_text(DEFINITIONS)
-    (folder / "workspace.yaml").write_text(
-        f"load_from:\n  - python_file: {{relative_path: {folder}/tiny.py, location_name: tiny}}\n"
-    )
     yield folder
     Stack(Installation(home=folder / "home")).down()
     shutil.rmtree(folder)
@@ -74,7 +71,7 @@ def folder() -> Iterator[Path]:
 
 def up(folder: Path) -> dict[str, ServiceStatus]:
     stack = Stack(Installation(home=folder / "home"))
-    return {service.name: service for service in stack.up(workspace_file=folder / "workspace.yaml")}
+    return {service.name: service for service in stack.up(definitions=folder / "tiny.py")}
 
 
 def ask(settings: Settings, query: str, **variables: str) -> dict[str, Any]:
@@ -108,14 +105,15 @@ def test_runs_happen_repairs_work_and_nothing_is_left_behind(folder: Path) -> No
     settings = load_settings(folder / "home")
     wait_for(settings, launch(settings, "quick"), "SUCCESS")
 
-    for name in ("webserver", "daemon"):
-        process = psutil.Process(first[name].pid)
-        process.kill()
-        process.wait(10)
-    second = up(folder)
-    assert {second[name].state for name in second} == {"running"}
-    assert second["webserver"].pid != first["webserver"].pid
-    assert second["daemon"].pid != first["daemon"].pid
+    for killed in (["webserver", "daemon"], ["code-server"]):
+        before = up(folder)
+        for name in killed:
+            process = psutil.Process(before[name].pid)
+            process.kill()
+            process.wait(10)
+        second = up(folder)
+        assert {second[name].state for name in second} == {"running"}
+        assert all(second[name].pid != before[name].pid for name in killed)
     assert second["postgres"] == first["postgres"], "what runs is not touched"
     wait_for(settings, launch(settings, "quick"), "SUCCESS")
 
