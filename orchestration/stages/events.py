@@ -163,7 +163,7 @@ def _make_month(
     index = bench.draft(
         "event_index",
         month,
-        connection.execute(_EVENT_INDEX_SQL).to_arrow_reader(65_536),
+        connection.execute(EVENT_INDEX_SQL).to_arrow_reader(65_536),
         rows=stats["cases"],
         fingerprint=fingerprint,
         code_version=EVENTS_VERSION,
@@ -172,7 +172,7 @@ def _make_month(
     return [events, index]
 
 
-_EVENT_INDEX_SQL = """
+EVENT_INDEX_SQL = """
 with digested as (
     select
         global_case_id,

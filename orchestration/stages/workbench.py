@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import duckdb
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from orchestration.lake.content import EXCLUDED_FROM_CONTENT, write_parquet
+from orchestration.mining.event_log import ClassifierColumn, Lifecycle
+from orchestration.mining.filters import Filters
 from orchestration.stages.tree import Draft, WorkingTree
 
 SCHEMA_VERSION = 1
@@ -42,10 +44,14 @@ class Completion(BaseModel):
 
 
 class AnalysisParameters(BaseModel):
-    """``AnalysisJob.parameters``."""
+    """``AnalysisJob.parameters``: the filters that select cases, what makes an event, and when a case is completed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    version: Literal[1] = 1
+    filters: Filters = ()
+    classifier: Annotated[tuple[ClassifierColumn, ...], Field(min_length=1)] = ("activity",)
+    lifecycle: Lifecycle = "all"
     completion: Completion = Completion()
 
 
