@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal
 
+from orchestration.stages.clock import next_change
 from orchestration.stages.release import WorkingTreeState, stale_months
 from orchestration.stages.staleness import EXPLANATION_WINDOW_MONTHS, add_months
 from orchestration.stages.tree import WHOLE_ANALYSIS
@@ -47,8 +48,8 @@ def plan_run(state: WorkingTreeState, released_content: str | None) -> RunPlan |
 
 
 def next_look(state: WorkingTreeState) -> datetime | None:
-    """When the clock alone can make something stale (UTC); None where no completion rule asks for the time."""
-    return None if state.parameters.completion.silence_days is None else state.as_of + timedelta(days=1)
+    """When the clock alone will make a month stale (UTC); None where silence does not end any of its cases."""
+    return next_change(state.dataset("cases").values(), state.parameters.completion, state.as_of)
 
 
 def plan_catch_up(state: WorkingTreeState, released_content: str | None) -> RunPlan | None:

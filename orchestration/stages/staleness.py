@@ -4,10 +4,12 @@ The stages use them to carry months over, the planner to start runs, the release
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 from orchestration.control_plane.staging import StagedFile
 from orchestration.mining.dbt_build import code_version
 from orchestration.mining.explain import EXPLAIN_CONFIG
+from orchestration.stages import clock
 from orchestration.stages.events import EVENTS_VERSION, events_sources
 from orchestration.stages.tree import WHOLE_ANALYSIS
 from orchestration.stages.workbench import SCHEMA_VERSION, AnalysisParameters, RawPart, digest
@@ -45,22 +47,21 @@ def _sources(file: StagedFile) -> str:
     return str(file.stats.get("sources"))
 
 
-def cases_fingerprint(index: StagedFile, parameters: AnalysisParameters, as_of: str) -> str:
-    """What the cases, variants and process map of a home month depend on; ``as_of`` only where silence ends a case."""
-    clock = as_of if parameters.completion.silence_days is not None else None
-    return digest(
-        [PROCESS_VERSION, parameters.completion.model_dump(mode="json"), clock, index.content_sha256]
-    )
+def cases_fingerprint(index: StagedFile, parameters: AnalysisParameters) -> str:
+    """What the cases, variants and process map of a home month depend on, but for the clock (``stages.clock``)."""
+    return digest([PROCESS_VERSION, parameters.completion.model_dump(mode="json"), index.content_sha256])
 
 
 def stale_case_months(
-    case_index: Files, cases: Files, parameters: AnalysisParameters, as_of: str
+    case_index: Files, cases: Files, parameters: AnalysisParameters, as_of: datetime
 ) -> list[str]:
-    """Home months whose cases are not those of the case index."""
+    """Home months whose cases are not those of the case index, or whose states the clock has changed."""
     stale = {
         month
         for month, index in case_index.items()
-        if month not in cases or cases[month].fingerprint != cases_fingerprint(index, parameters, as_of)
+        if month not in cases
+        or cases[month].fingerprint != cases_fingerprint(index, parameters)
+        or not clock.holds(cases[month].stats, parameters.completion, as_of)
     }
     return sorted(stale | (cases.keys() - case_index.keys()))
 

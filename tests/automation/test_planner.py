@@ -1,15 +1,15 @@
 """Which run comes next, decided from ledgers alone."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from orchestration.automation.planner import plan_run
+from orchestration.automation.planner import next_look, plan_run
 from orchestration.control_plane.staging import StagedFile
 from orchestration.stages.events import events_sources
 from orchestration.stages.release import WorkingTreeState, stale_months
 from orchestration.stages.staleness import cases_fingerprint, explanation_fingerprint
 from orchestration.stages.tree import WHOLE_ANALYSIS
-from orchestration.stages.workbench import AnalysisParameters, RawPart
+from orchestration.stages.workbench import AnalysisParameters, Completion, RawPart
 
 AS_OF = datetime(2026, 1, 1, tzinfo=UTC)
 PARAMETERS = AnalysisParameters()
@@ -41,10 +41,7 @@ def whole_tree(*months: str) -> WorkingTreeState:
     parts = [part(month) for month in months]
     events = [staged("events", p.month, sources=events_sources([p])) for p in parts]
     index = {month: staged("case_index", month) for month in months}
-    as_of = AS_OF.isoformat()
-    cases = {
-        m: staged("cases", m, cases_fingerprint(i, PARAMETERS, as_of), events=1) for m, i in index.items()
-    }
+    cases = {m: staged("cases", m, cases_fingerprint(i, PARAMETERS), events=1) for m, i in index.items()}
     explained = [
         staged("explanations", m, explanation_fingerprint(m, cases)) for m in (*months, WHOLE_ANALYSIS)
     ]
@@ -91,6 +88,36 @@ def test_a_changed_home_month_takes_the_explanations_of_the_following_year_along
     plan = plan_run(replace(state, files=changed), state.content_sha256())
     assert plan is not None
     assert (plan.kind, plan.first, plan.last) == ("cases", "2024-01", "2024-12")
+
+
+def test_the_clock_makes_a_case_run_over_the_months_that_it_changes() -> None:
+    rule = AnalysisParameters(completion=Completion(silence_days=3))
+    state = whole_tree("2024-01", "2025-06")
+    index = state.dataset("case_index")
+    noon = AS_OF + timedelta(hours=12)
+    ends = {"2024-01": None, "2025-06": noon.isoformat()}
+    files = [
+        replace(
+            f,
+            fingerprint=cases_fingerprint(index[f.month], rule),
+            stats={"events": 1, "holds_from": None, "holds_before": ends[f.month]},
+        )
+        if f.dataset == "cases"
+        else f
+        for f in state.files
+    ]
+    cases = {f.month: f for f in files if f.dataset == "cases"}
+    files = [
+        replace(f, fingerprint=explanation_fingerprint(f.month, cases)) if f.dataset == "explanations" else f
+        for f in files
+    ]
+    state = replace(state, files=files, parameters=rule)
+    assert plan_run(state, state.content_sha256()) is None
+    wake = next_look(state)
+    assert wake == AS_OF + timedelta(days=1), "the midnight after the change"
+    plan = plan_run(replace(state, as_of=wake), state.content_sha256())
+    assert plan is not None
+    assert (plan.kind, plan.first, plan.last) == ("cases", "2025-06", "2025-06")
 
 
 def test_a_new_version_of_a_keyed_record_may_touch_any_month_of_its_connector() -> None:
