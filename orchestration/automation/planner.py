@@ -30,7 +30,7 @@ def plan_run(state: WorkingTreeState, released_content: str | None) -> RunPlan |
     The first refresh of a workspace is one run: every home month is an event month. Later an arrival run finds out
     which home months its events touch, and the next tick plans the case run over those.
     """
-    if not state.raw_parts and not state.files:
+    if not state.raw_parts and not state.files and released_content in (None, state.content_sha256()):
         return None
     stale = stale_months(state)
     cases = state.dataset("cases")
@@ -43,7 +43,9 @@ def plan_run(state: WorkingTreeState, released_content: str | None) -> RunPlan |
     if touched:
         return _plan("cases", touched, stale)
     if stale or state.content_sha256() != released_content:
-        return _plan("cases", [max(cases)], {"release": [state.content_sha256()]})
+        # Where everything was retracted no month is left: any will do for the release of nothing.
+        month = max(cases, default=f"{state.as_of:%Y-%m}")
+        return _plan("cases", [month], {"release": [state.content_sha256()]})
     return None
 
 
@@ -58,6 +60,7 @@ def plan_catch_up(state: WorkingTreeState, released_content: str | None) -> RunP
     if needed is None:
         return None
     months = {part.month for part in state.raw_parts} | {f.month for f in state.files} - {WHOLE_ANALYSIS}
+    months |= {needed.first, needed.last}
     return RunPlan("refresh", min(months), max(months), needed.subject)
 
 

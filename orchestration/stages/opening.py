@@ -75,8 +75,7 @@ def open_workspace(
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="casetrail-")))
         with database.as_system(dsn, workspace.id) as connection:
             job = jobs.standing_job(connection, workspace.id)
-            arrived = arrivals.list_arrivals(connection, workspace.id, "landed")
-            raw_files = arrivals.list_landed_files(connection, workspace.id, "raw")
+            arrived, raw_files = arrivals.landed(connection, workspace.id, "raw")
         store = _store(settings, workspace, s3_client)
         bench = Workbench(
             workspace_id=workspace.id,

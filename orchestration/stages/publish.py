@@ -21,8 +21,7 @@ from orchestration.stages.workbench import AnalysisParameters, MonthOutcome
 
 def read_state(connection: psycopg.Connection[Any], job: AnalysisJob, as_of: datetime) -> WorkingTreeState:
     """Everything that decides about a workspace's next run or release."""
-    arrived = arrivals.list_arrivals(connection, job.workspace_id, "landed")
-    files = arrivals.list_landed_files(connection, job.workspace_id, "raw")
+    arrived, files = arrivals.landed(connection, job.workspace_id, "raw")
     return WorkingTreeState(
         raw_parts=raw_parts(arrived, files, lambda key: key),
         arrivals=arrived,

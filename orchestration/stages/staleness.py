@@ -10,7 +10,7 @@ from orchestration.control_plane.staging import StagedFile
 from orchestration.mining.dbt_build import code_version
 from orchestration.mining.explain import EXPLAIN_CONFIG
 from orchestration.stages import clock
-from orchestration.stages.events import EVENTS_VERSION, events_sources
+from orchestration.stages.events import EVENTS_VERSION, events_sources, is_keyed, keyed_sources
 from orchestration.stages.tree import WHOLE_ANALYSIS
 from orchestration.stages.workbench import SCHEMA_VERSION, AnalysisParameters, RawPart, digest
 
@@ -28,8 +28,8 @@ Files = Mapping[str, StagedFile]
 def stale_event_months(raw_parts: Sequence[RawPart], events: Files) -> list[str]:
     """Months whose events were made from other raw files or mappings, or by other code.
 
-    Where a connector declares a record key, a new version may replace a record of any month of that connector: then
-    all its months are named, and the stage carries over those that turn out unchanged.
+    A new version of a keyed record may replace one of any month. So months with keyed records are stale until they were
+    judged beside all files with keys; the stage carries over those that turn out unchanged.
     """
     by_month: dict[str, list[RawPart]] = {}
     for part in raw_parts:
@@ -38,8 +38,12 @@ def stale_event_months(raw_parts: Sequence[RawPart], events: Files) -> list[str]
         m for m, parts in by_month.items() if m not in events or events_sources(parts) != _sources(events[m])
     }
     stale |= events.keys() - by_month.keys()
-    if any(part.mapping.get("record_key") for month in stale for part in by_month.get(month, ())):
-        stale |= {part.month for part in raw_parts if part.mapping.get("record_key")}
+    keyed = keyed_sources(raw_parts)
+    stale |= {
+        part.month
+        for part in raw_parts
+        if is_keyed(part) and part.month not in stale and events[part.month].stats.get("keyed") != keyed
+    }
     return sorted(stale)
 
 
