@@ -5,18 +5,34 @@ No resource holds a secret: Dagster shows resource configuration in its UI. Cred
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
 from dagster_aws.s3 import S3Resource
 from dagster_duckdb import DuckDBResource
 
-from orchestration.control_plane import database, jobs
+from orchestration.control_plane import database, jobs, planner_marks, workspaces
 from orchestration.control_plane.liveness import prove_alive
 from orchestration.lake.credentials import ScopedCredentials
 from orchestration.settings import Settings, load_settings
 from orchestration.stages.opening import OpenedWorkspace, open_workspace
+from orchestration.stages.workbench import today
 
+LEDGER_TAG = "casetrail/ledger"
+"""The state of the workspace's ledger from which a run was planned (``planner_marks.ledger``)."""
+
+
+@dataclass(frozen=True)
+class _Begin:
+    """What a run goes by from its first stage to its last, also past midnight and while new data comes in."""
+
+    as_of: datetime
+    ledger: int
+
+
+_begun: dict[tuple[str, str], _Begin] = {}
 _pooled: set[int] = set()
 
 
@@ -50,18 +66,36 @@ class Workspaces(dg.ConfigurableResource):  # type: ignore[type-arg]
         settings = self.settings()
         prove_alive(settings.system_dsn, context.run.run_id)
         _keep_connections(context.instance)
+        begin = self._begin(slug, context)
         with open_workspace(
             settings,
             slug,
             context.run.run_id,
             connect=self.duckdb.get_connection,
             s3_client=self._s3_client,
+            as_of=begin.as_of,
             progress=context.log.info,
         ) as opened:
             if opened.job.status != "running":
                 with database.as_system(settings.system_dsn, opened.workspace.id) as connection:
                     jobs.start(connection, opened.workspace.id, opened.job.id)
             yield opened
+
+    def is_overtaken(self, slug: str, context: dg.AssetExecutionContext) -> bool:
+        """Whether arrivals or parameters of the workspace have changed since the run was planned."""
+        return self._ledger(slug) > self._begin(slug, context).ledger
+
+    def _begin(self, slug: str, context: dg.AssetExecutionContext) -> _Begin:
+        key = (context.run.run_id, slug)
+        if key not in _begun:
+            planned = context.run.tags.get(LEDGER_TAG)
+            _begun[key] = _Begin(today(), self._ledger(slug) if planned is None else int(planned))
+        return _begun[key]
+
+    def _ledger(self, slug: str) -> int:
+        with database.as_system(self.settings().system_dsn, None) as connection:
+            workspace = workspaces.find_workspace(connection, slug)
+            return planner_marks.find_mark(connection, workspace.id).ledger
 
     def _s3_client(self, credentials: ScopedCredentials) -> Any:
         """dagster-aws' client with a workspace's credentials: made for this run, never part of the definitions."""

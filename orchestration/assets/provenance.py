@@ -7,7 +7,10 @@ from orchestration.assets.reporting import check_results, report_months
 from orchestration.checks.audits import AUDITS, check_specs
 from orchestration.partitions import months_by_workspace, workspace_months
 from orchestration.resources import Workspaces
-from orchestration.stages.publish import release_workspace
+from orchestration.stages.opening import OpenedWorkspace
+from orchestration.stages.publish import overtaken_outcomes, release_workspace
+from orchestration.stages.release import TreeStale
+from orchestration.stages.workbench import MonthOutcome
 
 
 @dg.asset(
@@ -21,13 +24,29 @@ from orchestration.stages.publish import release_workspace
 def provenance(context: dg.AssetExecutionContext, workspaces: Workspaces) -> Results:
     """The release: one provenance row with the exact files, steps, inputs and versions, swapped in as the result.
 
-    Refused when a month is stale or an audit failed; readers then keep the release that they have.
+    Refused when a month is stale or an audit failed; readers then keep the release that they have. A run that was
+    overtaken by new data leaves the release to the next one.
     """
     outcomes = {}
     for slug, months in months_by_workspace(context.partition_keys).items():
         with workspaces.open(slug, context) as opened:
-            made = release_workspace(workspaces.settings(), opened, months, context.run.run_id)
+            made = _released(workspaces, opened, months, context)
         report_months(context, slug, made, "provenance")
         outcomes[slug] = made
     yield from check_results(outcomes, "provenance", AUDITS["provenance"])
     yield dg.MaterializeResult(asset_key="provenance")
+
+
+def _released(
+    workspaces: Workspaces, opened: OpenedWorkspace, months: list[str], context: dg.AssetExecutionContext
+) -> list[MonthOutcome]:
+    slug = opened.workspace.slug
+    try:
+        return release_workspace(workspaces.settings(), opened, months, context.run.run_id)
+    except TreeStale as stale:
+        if not workspaces.is_overtaken(slug, context):
+            raise
+        context.log.warning(
+            f"{slug}: superseded by a newer plan, since new data came during this run; {stale}"
+        )
+        return overtaken_outcomes(opened, months)

@@ -2,7 +2,8 @@
 
 import dagster as dg
 
-from orchestration.automation.intake import WORKSPACE_TAG, intake_job
+from orchestration.automation.intake import intake_job
+from orchestration.automation.under_way import workspaces_named
 from orchestration.control_plane import database, jobs, workspaces
 from orchestration.settings import load_settings
 
@@ -26,9 +27,15 @@ def failed_runs(context: dg.RunFailureSensorContext) -> None:
 
     An intake does not start the standing job: what became of each dropped file is in the ledger of the inbox.
     """
-    slug = context.dagster_run.tags.get(WORKSPACE_TAG)
+    slug = _only_workspace(context.dagster_run)
     if slug is not None and context.dagster_run.job_name != intake_job.name:
         note_failure(slug, f"{_cause(context)} (run {context.dagster_run.run_id})"[:2000])
+
+
+def _only_workspace(run: dg.DagsterRun) -> str | None:
+    """The workspace of a run; None for a backfill over several, each of which is planned for afterwards."""
+    named = workspaces_named(run.tags)
+    return named[0] if named and named[0] == named[1] else None
 
 
 def _cause(context: dg.RunFailureSensorContext) -> str:
@@ -50,7 +57,7 @@ def _cause(context: dg.RunFailureSensorContext) -> str:
 )
 def canceled_runs(context: dg.RunStatusSensorContext) -> None:
     """A cancelled run makes its workspace's standing job failed, and says so."""
-    slug = context.dagster_run.tags.get(WORKSPACE_TAG)
+    slug = _only_workspace(context.dagster_run)
     if slug is not None:
         note_failure(slug, f"The run {context.dagster_run.run_id} was cancelled.")
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal
 
+from orchestration.stages.clock import next_change
 from orchestration.stages.release import WorkingTreeState, stale_months
 from orchestration.stages.staleness import EXPLANATION_WINDOW_MONTHS, add_months
 from orchestration.stages.tree import WHOLE_ANALYSIS
@@ -29,7 +30,7 @@ def plan_run(state: WorkingTreeState, released_content: str | None) -> RunPlan |
     The first refresh of a workspace is one run: every home month is an event month. Later an arrival run finds out
     which home months its events touch, and the next tick plans the case run over those.
     """
-    if not state.raw_parts and not state.files:
+    if not state.raw_parts and not state.files and released_content in (None, state.content_sha256()):
         return None
     stale = stale_months(state)
     cases = state.dataset("cases")
@@ -42,13 +43,15 @@ def plan_run(state: WorkingTreeState, released_content: str | None) -> RunPlan |
     if touched:
         return _plan("cases", touched, stale)
     if stale or state.content_sha256() != released_content:
-        return _plan("cases", [max(cases)], {"release": [state.content_sha256()]})
+        # Where everything was retracted no month is left: any will do for the release of nothing.
+        month = max(cases, default=f"{state.as_of:%Y-%m}")
+        return _plan("cases", [month], {"release": [state.content_sha256()]})
     return None
 
 
 def next_look(state: WorkingTreeState) -> datetime | None:
-    """When the clock alone can make something stale (UTC); None where no completion rule asks for the time."""
-    return None if state.parameters.completion.silence_days is None else state.as_of + timedelta(days=1)
+    """When the clock alone will make a month stale (UTC); None where silence does not end any of its cases."""
+    return next_change(state.dataset("cases").values(), state.parameters.completion, state.as_of)
 
 
 def plan_catch_up(state: WorkingTreeState, released_content: str | None) -> RunPlan | None:
@@ -57,6 +60,7 @@ def plan_catch_up(state: WorkingTreeState, released_content: str | None) -> RunP
     if needed is None:
         return None
     months = {part.month for part in state.raw_parts} | {f.month for f in state.files} - {WHOLE_ANALYSIS}
+    months |= {needed.first, needed.last}
     return RunPlan("refresh", min(months), max(months), needed.subject)
 
 

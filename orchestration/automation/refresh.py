@@ -9,7 +9,9 @@ from orchestration.automation.intake import WORKSPACE_TAG
 from orchestration.automation.looks import Look, look_at_due
 from orchestration.automation.planner import RunKind, RunPlan, plan_catch_up
 from orchestration.automation.under_way import busy_workspaces, runs_in_progress
+from orchestration.control_plane.planner_marks import PlannerMark
 from orchestration.partitions import partition_key, workspace_months
+from orchestration.resources import LEDGER_TAG
 from orchestration.settings import load_installation, load_settings
 
 PLAN_TAG = "casetrail/plan"
@@ -36,17 +38,18 @@ JOBS = [
 ]
 
 
-def run_request(slug: str, plan: RunPlan, number: int) -> dg.RunRequest:
-    """The ranged run of a plan. ``number`` counts the workspace's runs, since a run key is never launched twice."""
+def run_request(mark: PlannerMark, plan: RunPlan) -> dg.RunRequest:
+    """The ranged run of a plan. Its key counts the workspace's runs, since no key is ever launched twice."""
     job_name, _selection = _SELECTIONS[plan.kind]
     return dg.RunRequest(
         job_name=job_name,
-        run_key=f"{slug}/{plan.kind}/{plan.subject}/{number}",
+        run_key=f"{mark.slug}/{plan.kind}/{plan.subject}/{mark.requested}",
         tags={
-            "dagster/asset_partition_range_start": partition_key(slug, plan.first),
-            "dagster/asset_partition_range_end": partition_key(slug, plan.last),
-            WORKSPACE_TAG: slug,
+            "dagster/asset_partition_range_start": partition_key(mark.slug, plan.first),
+            "dagster/asset_partition_range_end": partition_key(mark.slug, plan.last),
+            WORKSPACE_TAG: mark.slug,
             PLAN_TAG: plan.subject,
+            LEDGER_TAG: str(mark.ledger),
         },
     )
 
@@ -55,7 +58,7 @@ def requests_of(looks: Iterable[Look]) -> Iterator[dg.RunRequest]:
     """The runs that were decided on."""
     for look in looks:
         if look.requested and look.plan is not None:
-            yield run_request(look.mark.slug, look.plan, look.mark.requested)
+            yield run_request(look.mark, look.plan)
 
 
 @dg.schedule(

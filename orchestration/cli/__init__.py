@@ -4,7 +4,11 @@ import typer
 
 from orchestration.cli import services
 from orchestration.cli.analysis import analysis_app
+from orchestration.cli.arrivals import arrivals_app
+from orchestration.cli.connector import connector_app
 from orchestration.cli.demo import demo
+from orchestration.cli.quarantine import quarantine_app
+from orchestration.cli.refresh import refresh
 from orchestration.cli.release import provenance_app, query
 from orchestration.cli.upload import upload
 from orchestration.cli.workspace import member_app, workspace_app
@@ -15,10 +19,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for command in (services.up, services.down, services.status, services.env, upload, query, demo):
+for command in (services.up, services.down, services.status, services.env, upload, refresh, query, demo):
     app.command()(command)
 app.add_typer(workspace_app, name="workspace")
 app.add_typer(member_app, name="member")
+app.add_typer(arrivals_app, name="arrivals")
+app.add_typer(connector_app, name="connector")
+app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(analysis_app, name="analysis")
 app.add_typer(provenance_app, name="provenance")
 

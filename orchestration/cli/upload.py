@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestration.cli.progress import ProgressLine
-from orchestration.cli.waiting import RefreshFailed, StillRunning, wait_for_release
+from orchestration.cli.waiting import wait_and_tell
 from orchestration.cli.workspace import ActingUser, AsJson, WorkspaceName, acting
 from orchestration.connectors.errors import AmbiguousMapping, ConnectorError
 from orchestration.connectors.mapping import Hints
@@ -213,19 +213,6 @@ def _intake_json(taken: Intake) -> dict[str, Any]:
 
 
 def _wait(settings: Settings, workspace: Workspace, taken: Intake, timeout: float, as_json: bool) -> None:
-    line = ProgressLine()
-
-    def tell(text: str) -> None:
-        if not as_json:
-            line.tell(f"{workspace.slug}: {text}")
-
-    try:
-        job = wait_for_release(settings, workspace.id, taken.arrival.id, timeout_seconds=timeout, tell=tell)
-    except (RefreshFailed, StillRunning) as error:
-        line.done(f"Error: {error}")
-        raise typer.Exit(1) from None
+    released = wait_and_tell(settings, workspace, timeout, as_json, present=[taken.arrival.id])
     if as_json:
-        released = {"provenance_id": job.provenance_id, "status": job.status}
         typer.echo(json.dumps(_intake_json(taken) | released, default=str, indent=2, ensure_ascii=False))
-    else:
-        line.done(f"{workspace.slug}: released as {job.provenance_id}")

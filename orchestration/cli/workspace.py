@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from orchestration.control_plane import arrivals, connectors, jobs, members, workspaces
+from orchestration.control_plane import arrivals, connectors, jobs, members, planner_marks, workspaces
 from orchestration.control_plane.database import Connection, as_user
 from orchestration.control_plane.errors import ControlPlaneError, InvalidInput
 from orchestration.control_plane.members import MemberRole
@@ -71,6 +71,7 @@ def show(workspace: WorkspaceName, acting_user: ActingUser = None, as_json: AsJs
             "connectors": [asdict(row) for row in connectors.list_connectors(connection, found.id)],
             "arrivals_landed": len(arrivals.list_arrivals(connection, found.id, "landed")),
             "standing_analysis": asdict(jobs.standing_job(connection, found.id)),
+            "freshness": asdict(planner_marks.find_mark(connection, found.id)),
         }
     if as_json:
         _print_json(description)
@@ -150,9 +151,18 @@ def _print_description(workspace: Mapping[str, Any]) -> None:
     table.add_row("arrivals", str(workspace["arrivals_landed"]))
     table.add_row("analysis", f"{job['id']}, {job['status']}")
     table.add_row("release", _cell(job["provenance_id"] or "none yet"))
+    table.add_row("freshness", _freshness(workspace["freshness"]))
     if job["error_message"]:
         table.add_row("error", job["error_message"])
     _console().print(table)
+
+
+def _freshness(mark: Mapping[str, Any]) -> str:
+    """Whether the release is what arrived, and if not, what is done about it."""
+    if mark["stale_since"] is None:
+        return f"fresh, looked at {_cell(mark['looked_at'])}" if mark["looked_at"] else "not looked at yet"
+    told = f"stale since {_cell(mark['stale_since'])}, attempt {mark['attempts']}"
+    return f"{told}, the next at {_cell(mark['not_before'])}" if mark["not_before"] else told
 
 
 def _console() -> Console:

@@ -20,6 +20,9 @@ FUTURE_TOLERANCE = timedelta(days=1)
 """How far ahead of our clock a source's clock may be."""
 
 NON_EVENT = "non_event"
+IN_FUTURE = "in_future"
+_NO_TIME = datetime(9999, 1, 1)
+"""Python knows no later year."""
 
 REASONS = {
     "ragged_row": "The record does not have as many fields as the header.",
@@ -29,7 +32,7 @@ REASONS = {
     "unparseable_timestamp": "This is no time in the column's format ({reading}).",
     "nonexistent_local_time": "Clocks were set forward over this local time in {timezone}; it never was.",
     "before_first_month": "The time is before the first month of the workspace, {first_month}.",
-    "in_future": "The time is more than a day after the file was read.",
+    IN_FUTURE: "The time is more than a day after the file was read.",
     "missing_record_key": "All columns of the record key are empty.",
 }
 """Why a record is put into quarantine, in the order in which reasons are judged."""
@@ -134,6 +137,15 @@ def classify(
     return Classified(main, start, {reason: text.format(**words) for reason, text in REASONS.items()})
 
 
+def first_admission(session: duckdb.DuckDBPyConnection) -> datetime | None:
+    """When the first of the classified records that are in the future may land (UTC); None: not in this era."""
+    row = session.sql(
+        f"SELECT min(_timestamp) FROM classified WHERE _reason = '{IN_FUTURE}' "
+        f"AND _timestamp < TIMESTAMP {literal(_NO_TIME)}"
+    ).fetchone()
+    return (row[0] - FUTURE_TOLERANCE).replace(tzinfo=UTC) if row and row[0] else None
+
+
 def _reading(
     session: duckdb.DuckDBPyConnection, staged: Staged, mapping: Mapping, field: str, column: str
 ) -> Reading:
@@ -214,7 +226,7 @@ def _judged(query: str, staged: Staged, mapping: Mapping, bounds: Bounds) -> str
         ("s_text IS NOT NULL AND s_utc IS NULL", "unparseable_timestamp", start),
         ("s_gap", "nonexistent_local_time", start),
         (f"t_utc < TIMESTAMP {literal(bounds.earliest)}", "before_first_month", timestamp),
-        (f"t_utc > TIMESTAMP {literal(bounds.latest)}", "in_future", timestamp),
+        (f"t_utc > TIMESTAMP {literal(bounds.latest)}", IN_FUTURE, timestamp),
     ]
     if mapping.record_key:
         verdicts.append(("record_key IS NULL", "missing_record_key", key))

@@ -17,7 +17,7 @@ from pathlib import Path
 import duckdb
 
 from orchestration.connectors.archive import Limits, Progress
-from orchestration.connectors.classify import Bounds, classify
+from orchestration.connectors.classify import IN_FUTURE, Bounds, classify, first_admission
 from orchestration.connectors.detect import Format
 from orchestration.connectors.errors import UnreadableFile
 from orchestration.connectors.mapping import Mapping
@@ -25,6 +25,9 @@ from orchestration.connectors.quarantine import count_blank, quarantined, write_
 from orchestration.connectors.raw_months import MonthFile, write_months
 from orchestration.connectors.reader import stage
 from orchestration.connectors.session import local_session
+
+LANDING_VERSION = 1
+"""Raise it when the same file, mapping and bounds land otherwise than before: arrivals are then read again."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Landing:
         non_event: Blank records, and XES traces without events.
         quarantined: Records in the quarantine file.
         reasons: Quarantined records for each reason.
+        review_at: When the first of the records that are in the future is so no longer (UTC); None without any.
         months: ``yyyy-mm`` to its file, in order.
         quarantine: Parquet file of the quarantined records (``QUARANTINE_SCHEMA``); present even if
             empty.
@@ -58,6 +62,7 @@ class Landing:
     non_event: int
     quarantined: int
     reasons: dict[str, int]
+    review_at: datetime | None
     months: dict[str, MonthFile]
     quarantine: Path
     nul_characters: int
@@ -118,6 +123,7 @@ def land(
             non_event=blank + staged.empty_traces,
             quarantined=sum(reasons.values()),
             reasons=reasons,
+            review_at=first_admission(session) if IN_FUTURE in reasons else None,
             months=months,
             quarantine=into / "quarantine.parquet",
             nul_characters=staged.nul_count,

@@ -1,28 +1,31 @@
 """The ledger of arrivals: every file that came in, how many of its records landed, and where they are.
 
-Not here: reading the files (``connectors``) and storing them (``lake``).
+Not here: reading the files (``connectors``), storing them (``lake``), and undoing what arrived (``corrections``).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal
 
 from psycopg import errors
+from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from orchestration.control_plane.database import Connection, columns, fetch_all, fetch_one, lock_key
-from orchestration.control_plane.errors import ControlPlaneError, NotAllowed
+from orchestration.control_plane.errors import ControlPlaneError
 
-ArrivalStatus = Literal["landed", "retracted", "failed"]
+ArrivalStatus = Literal["landed", "replaced", "retracted", "failed"]
 FileKind = Literal["raw", "quarantine"]
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A row of ``arrivals``: one file of one connector, known by its sha256.
+    """A row of ``arrivals``: one version of one file of one connector, known by its sha256.
 
-    ``rank`` is the order of arrival in the workspace. If landed, records = landed + non_event + quarantined.
+    ``rank`` is the order of arrival in the workspace; a version takes the rank of the one that it ``replaces``. If
+    landed, records = landed + non_event + quarantined. ``landing_rules`` are what else than the mapping decided which
+    records landed, and ``review_at`` (UTC) is when time itself would let more of them land.
     """
 
     id: str
@@ -44,6 +47,9 @@ class Arrival:
     message: str | None
     created_by: str | None
     created_at: datetime
+    replaces: str | None = None
+    landing_rules: str | None = None
+    review_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,30 @@ class ArrivalFile:
     stats: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class NewArrival:
+    """What was read of a file, to be entered: its account, and its files, whose objects are stored already."""
+
+    id: str
+    workspace_id: str
+    connector_id: str
+    sha256: str
+    file_name: str
+    format: str
+    bytes: int
+    mapping: Mapping[str, Any]
+    schema_fingerprint: str
+    columns: Sequence[Any]
+    records: int
+    landed: int
+    non_event: int
+    quarantined: int
+    files: Sequence[ArrivalFile]
+    landing_rules: str | None = None
+    review_at: datetime | None = None
+    message: str | None = None
+
+
 class AlreadyLanded(ControlPlaneError):
     """This file landed before through this connector."""
 
@@ -68,53 +98,26 @@ class UnknownArrival(ControlPlaneError):
     """The workspace has no such arrival."""
 
 
-def register_landed(
-    connection: Connection,
-    *,
-    workspace_id: str,
-    arrival_id: str,
-    connector_id: str,
-    sha256: str,
-    file_name: str,
-    format: str,
-    bytes: int,
-    mapping: Mapping[str, Any],
-    schema_fingerprint: str,
-    columns: Sequence[Any],
-    records: int,
-    landed: int,
-    non_event: int,
-    quarantined: int,
-    files: Sequence[ArrivalFile],
-    message: str | None = None,
-) -> Arrival:
+def register_landed(connection: Connection, new: NewArrival) -> Arrival:
     """Enter an arrival and its files, whose objects are stored already, as the newest of the workspace.
 
     Raises:
         AlreadyLanded: the same bytes landed through this connector before, and were not retracted.
     """
-    arrival = _insert(
-        connection,
-        {
-            "workspace_id": workspace_id,
-            "id": arrival_id,
-            "connector_id": connector_id,
-            "sha256": sha256,
-            "file_name": file_name,
-            "format": format,
-            "bytes": bytes,
-            "status": "landed",
-            "mapping": Jsonb(mapping),
-            "schema_fingerprint": schema_fingerprint,
-            "columns": Jsonb(columns),
-            "records": records,
-            "landed": landed,
-            "non_event": non_event,
-            "quarantined": quarantined,
-            "message": message,
-        },
-    )
-    _insert_files(connection, workspace_id, arrival_id, files)
+    lock_ranks(connection, new.workspace_id)
+    return enter(connection, new, _next_rank(connection, new.workspace_id), None)
+
+
+def enter(connection: Connection, new: NewArrival, rank: int, replaces: str | None) -> Arrival:
+    """Enter a landed arrival at a rank; for holders of ``lock_ranks``.
+
+    Raises:
+        AlreadyLanded: the same bytes landed through this connector before, and were not retracted.
+    """
+    values = {field.name: getattr(new, field.name) for field in fields(NewArrival) if field.name != "files"}
+    values |= {"mapping": Jsonb(new.mapping), "columns": Jsonb(new.columns)}
+    arrival = _insert(connection, values | {"status": "landed", "rank": rank, "replaces": replaces})
+    _insert_files(connection, new.workspace_id, new.id, new.files)
     return arrival
 
 
@@ -130,9 +133,11 @@ def register_failed(
     message: str,
 ) -> Arrival:
     """Enter a file that could not be landed at all, with the reason. It may come again."""
+    lock_ranks(connection, workspace_id)
     return _insert(
         connection,
         {
+            "rank": _next_rank(connection, workspace_id),
             "workspace_id": workspace_id,
             "connector_id": connector_id,
             "sha256": sha256,
@@ -143,27 +148,6 @@ def register_failed(
             "message": message,
         },
     )
-
-
-def retract(connection: Connection, workspace_id: str, arrival_id: str, reason: str) -> None:
-    """Take an arrival out of the workspace's data. Its files stay, unread.
-
-    Raises:
-        UnknownArrival: nothing landed in the workspace under this id.
-        NotAllowed: the acting user may not.
-    """
-    changed = connection.execute(
-        """
-        update arrivals set status = 'retracted', message = %s
-        where workspace_id = %s and id = %s and status = 'landed'
-        """,
-        (reason, workspace_id, arrival_id),
-    )
-    if changed.rowcount:
-        return
-    if any(arrival.id == arrival_id for arrival in list_arrivals(connection, workspace_id, "landed")):
-        raise NotAllowed("Only an analyst or an admin of the workspace can retract an arrival.")
-    raise UnknownArrival(f"Nothing landed under the id {arrival_id} that could be retracted.")
 
 
 def find_landed(connection: Connection, workspace_id: str, connector_id: str, sha256: str) -> Arrival | None:
@@ -202,6 +186,61 @@ def arrivals_of(
     )
 
 
+def find_arrival(connection: Connection, workspace_id: str, prefix: str) -> Arrival:
+    """The arrival whose id begins so.
+
+    Raises:
+        UnknownArrival: there is none, or more than one.
+    """
+    every = list_arrivals(connection, workspace_id)
+    found = [arrival for arrival in every if arrival.id.startswith(prefix.lower())]
+    if len(found) == 1 and prefix:
+        return found[0]
+    if found:
+        named = ", ".join(arrival.id for arrival in found[:3])
+        raise UnknownArrival(f"{len(found)} arrivals begin with {prefix!r} ({named} …): give more of the id.")
+    raise UnknownArrival(
+        f"The workspace has no arrival whose id begins with {prefix!r}. `casetrail arrivals list` shows them."
+    )
+
+
+def landed(
+    connection: Connection, workspace_id: str, kind: FileKind
+) -> tuple[list[Arrival], list[ArrivalFile]]:
+    """What landed, in the order of arrival, and its files of one kind, all as of one moment."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(
+            f"""
+            select {columns(Arrival)}, (
+                select coalesce(jsonb_agg(to_jsonb(file) order by file.month, file.object_key), '[]')
+                from arrival_files as file
+                where file.workspace_id = arrivals.workspace_id and file.arrival_id = arrivals.id and file.kind = %s
+            ) as files
+            from arrivals where workspace_id = %s and status = 'landed' order by rank
+            """,
+            (kind, workspace_id),
+        ).fetchall()
+    names = columns(ArrivalFile).split(", ")
+    files = [ArrivalFile(**{n: file[n] for n in names}) for row in rows for file in row.pop("files")]
+    return [Arrival(**row) for row in rows], files
+
+
+def files_of(
+    connection: Connection, workspace_id: str, arrival_ids: Sequence[str], kind: FileKind
+) -> list[ArrivalFile]:
+    """The files of some arrivals, whatever became of these since."""
+    return fetch_all(
+        connection,
+        ArrivalFile,
+        f"""
+        select {columns(ArrivalFile)} from arrival_files
+        where workspace_id = %s and arrival_id = any(%s::uuid[]) and kind = %s
+        order by arrival_id, month, object_key
+        """,
+        (workspace_id, list(arrival_ids), kind),
+    )
+
+
 def list_landed_files(connection: Connection, workspace_id: str, kind: FileKind) -> list[ArrivalFile]:
     """The files of everything that landed and was not retracted, by order of arrival and month."""
     return landed_files_of(connection, [workspace_id], kind)
@@ -225,17 +264,26 @@ def landed_files_of(
     )
 
 
+def lock_ranks(connection: Connection, workspace_id: str) -> None:
+    """Arrivals of a workspace are entered and corrected one after the other: held until this transaction ends."""
+    connection.execute("select pg_advisory_xact_lock(%s)", (lock_key(f"ranks of {workspace_id}"),))
+
+
+def _next_rank(connection: Connection, workspace_id: str) -> int:
+    (row,) = connection.execute(
+        "select coalesce(max(rank), 0) + 1 as rank from arrivals where workspace_id = %s", (workspace_id,)
+    ).fetchall()
+    return int(row["rank"])
+
+
 def _insert(connection: Connection, values: dict[str, Any]) -> Arrival:
-    # The ranks of a workspace are given out one after the other: the lock lasts until this transaction ends.
-    connection.execute("select pg_advisory_xact_lock(%s)", (lock_key(f"ranks of {values['workspace_id']}"),))
     try:
         arrival = fetch_one(
             connection,
             Arrival,
             f"""
-            insert into arrivals (rank, created_by, {", ".join(values)})
+            insert into arrivals (created_by, {", ".join(values)})
             values (
-                (select coalesce(max(rank), 0) + 1 from arrivals where workspace_id = %(workspace_id)s),
                 nullif(current_setting('casetrail.user_id', true), '')::uuid,
                 {", ".join(f"%({name})s" for name in values)}
             )

@@ -4,7 +4,8 @@ The identity lives as long as its transaction (``set_config(..., true)``), so no
 another user. Not here: what is asked (the modules beside this one).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from hashlib import sha256
@@ -25,6 +26,8 @@ Parameters = Mapping[str, Any] | Sequence[Any]
 Row = TypeVar("Row")
 
 CONNECT_SECONDS = 10
+TOLD_EVERY_SECONDS = 10.0
+"""Whoever waits for a workspace's lock hears of it so often."""
 
 
 class DatabaseUnavailable(ControlPlaneError):
@@ -89,7 +92,10 @@ def as_planner(dsn: SecretStr | str) -> Iterator[Connection]:
 
 @contextmanager
 def workspace_lock(
-    dsn: SecretStr | str, workspace_id: str, timeout_seconds: float | None = None
+    dsn: SecretStr | str,
+    workspace_id: str,
+    timeout_seconds: float | None = None,
+    waiting: Callable[[float], None] = lambda _seconds: None,
 ) -> Iterator[None]:
     """Hold the workspace's lock, so that no two refreshes overlap. It falls with the process that holds it.
 
@@ -97,22 +103,36 @@ def workspace_lock(
         dsn: any role of the control plane.
         workspace_id: the workspace.
         timeout_seconds: how long to wait for another holder; None waits without end.
+        waiting: told every ten seconds for how many we have waited.
 
     Raises:
         WorkspaceBusy: it was not free in time.
     """
+    key, began = lock_key(f"workspace {workspace_id}"), time.monotonic()
     with connect(dsn, autocommit=True) as connection:
-        if timeout_seconds is not None:
-            # 0 would mean "for ever" to PostgreSQL.
-            limit = f"{max(1, round(timeout_seconds * 1000))}ms"
-            connection.execute("select set_config('lock_timeout', %s, false)", (limit,))
-        try:
-            connection.execute("select pg_advisory_lock(%s)", (lock_key(f"workspace {workspace_id}"),))
-        except errors.LockNotAvailable:
-            raise WorkspaceBusy(
-                f"Another run holds workspace {workspace_id}: wait until it ends, or stop it in Dagster."
-            ) from None
+        patience = TOLD_EVERY_SECONDS if timeout_seconds is None else min(timeout_seconds, TOLD_EVERY_SECONDS)
+        while not _locked(connection, key, patience):
+            waited = time.monotonic() - began
+            if timeout_seconds is not None:
+                patience = min(timeout_seconds - waited, TOLD_EVERY_SECONDS)
+            if patience <= 0:
+                raise WorkspaceBusy(
+                    f"Another run holds workspace {workspace_id}: wait until it ends, or stop it in Dagster."
+                )
+            waiting(waited)
         yield
+
+
+def _locked(connection: Connection, key: int, patience: float) -> bool:
+    """Whether the session got the lock within so many seconds."""
+    # 0 would mean "for ever" to PostgreSQL.
+    limit = f"{max(1, round(patience * 1000))}ms"
+    connection.execute("select set_config('lock_timeout', %s, false)", (limit,))
+    try:
+        connection.execute("select pg_advisory_lock(%s)", (key,))
+    except errors.LockNotAvailable:
+        return False
+    return True
 
 
 def lock_key(subject: str) -> int:

@@ -158,6 +158,33 @@ def set_parameters(connection: Connection, workspace_id: str, parameters: Mappin
     return job
 
 
+def ask_refresh(connection: Connection, workspace_id: str) -> None:
+    """Ask for a refresh of the standing analysis now, also where the sensor has given up.
+
+    Raises:
+        UnknownJob: the workspace is not in sight, or the acting user is no analyst of it.
+    """
+    asked = connection.execute(
+        "update analysis_jobs set refresh_asked_at = now() where workspace_id = %s and kind = 'standing'",
+        (workspace_id,),
+    )
+    if not asked.rowcount:
+        raise UnknownJob("No refresh was asked for: only an analyst or an admin of the workspace may.")
+
+
+def refreshes_asked_since(connection: Connection, moment: datetime) -> list[tuple[str, datetime]]:
+    """(slug, when) of the workspaces that were asked to refresh after a moment, oldest first."""
+    rows = connection.execute(
+        """
+        select workspaces.slug, job.refresh_asked_at from analysis_jobs as job
+        join workspaces on workspaces.id = job.workspace_id
+        where job.kind = 'standing' and job.refresh_asked_at > %s order by 2, 1
+        """,
+        (moment,),
+    ).fetchall()
+    return [(row["slug"], row["refresh_asked_at"]) for row in rows]
+
+
 def claim(connection: Connection, workspace_id: str, job_id: str) -> AnalysisJob | None:
     """Start a queued job; None if another run was quicker. Of several at once, one gets it and none waits."""
     return fetch_one(

@@ -1,7 +1,7 @@
 """``staged_files``: the newest file of each (analysis, dataset, month), visible to no reader until it is released."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -73,6 +73,27 @@ def unstage(
         "delete from staged_files where workspace_id = %s and analysis_id = %s and dataset = %s and month = any(%s)",
         (workspace_id, analysis_id, dataset, list(months)),
     )
+
+
+def note(
+    connection: psycopg.Connection[Any],
+    workspace_id: str,
+    analysis_id: str,
+    dataset: str,
+    facts: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Add facts (month -> name -> value) to the stats of staged files."""
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            """
+            update staged_files set stats = stats || %s
+            where workspace_id = %s and analysis_id = %s and dataset = %s and month = %s
+            """,
+            [
+                (Jsonb(dict(known)), workspace_id, analysis_id, dataset, month)
+                for month, known in facts.items()
+            ],
+        )
 
 
 def staged_files(

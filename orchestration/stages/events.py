@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 
 from orchestration.stages import event_contract
-from orchestration.stages.tree import Draft
+from orchestration.stages.tree import Draft, WorkingTree
 from orchestration.stages.workbench import (
     SCHEMA_VERSION,
     MonthOutcome,
@@ -43,6 +43,7 @@ def stage_events(bench: Workbench, months: Iterable[str]) -> list[MonthOutcome]:
     with bench.session() as connection:
         _find_losers(connection, bench.raw_parts)
         stale = []
+        keyed = keyed_sources(bench.raw_parts)
         for month in months:
             parts = sorted((p for p in bench.raw_parts if p.month == month), key=lambda p: p.rank)
             fingerprint = digest([events_sources(parts), _losers_of(connection, parts)])
@@ -59,6 +60,7 @@ def stage_events(bench: Workbench, months: Iterable[str]) -> list[MonthOutcome]:
         # A month's file is mostly one row group, which DuckDB reads with one thread: so several months at a time.
         with ThreadPoolExecutor(bench.threads) as pool:
             made = list(pool.map(make, stale))
+    _note_keyed(bench.tree, [p.month for p in bench.raw_parts if is_keyed(p) and p.month in months], keyed)
     emptied = [m for m in months if m in staged and not any(p.month == m for p in bench.raw_parts)]
     for dataset in ("events", "event_index"):
         bench.tree.forget(dataset, emptied)
@@ -72,6 +74,27 @@ def events_sources(parts: Iterable[RawPart]) -> str:
     return digest([EVENTS_VERSION, SCHEMA_VERSION, sources])
 
 
+def is_keyed(part: RawPart) -> bool:
+    """Whether the records of a raw file have a declared key."""
+    return bool(part.mapping.get("record_key"))
+
+
+def keyed_sources(parts: Iterable[RawPart]) -> str:
+    """What decides which versions of keyed records count: all raw files that declare a key, of whatever month."""
+    ranked = sorted((part for part in parts if is_keyed(part)), key=lambda part: (part.rank, part.month))
+    return digest([[p.arrival_sha256, p.month, p.content_sha256, digest(p.mapping)] for p in ranked])
+
+
+def _note_keyed(tree: WorkingTree, months: Iterable[str], keyed: str) -> None:
+    """Note on the months with keyed records that they were judged beside all others, be they made or carried over.
+
+    A run that dies before has not judged them, and they stay stale.
+    """
+    files = tree.files("events")
+    judged = {m: {"keyed": keyed} for m in months if m in files and files[m].stats.get("keyed") != keyed}
+    tree.note("events", judged)
+
+
 def _find_losers(connection: duckdb.DuckDBPyConnection, parts: Sequence[RawPart]) -> None:
     """Table ``losers``: rows that a newer version of their record (or an equal copy of it) replaces.
 
@@ -80,7 +103,7 @@ def _find_losers(connection: duckdb.DuckDBPyConnection, parts: Sequence[RawPart]
     connection.execute(
         "create or replace table losers (arrival_id varchar, month varchar, row_number bigint, kind varchar)"
     )
-    keyed = [part for part in parts if part.mapping.get("record_key")]
+    keyed = [part for part in parts if is_keyed(part)]
     if not keyed:
         return
     rows = " union all ".join(
@@ -233,7 +256,7 @@ def _part_sql(part: RawPart) -> str:
     """One raw file in canonical columns. Without a declared order its place in the uploads orders equal timestamps."""
     ordered = bool(part.mapping.get("order"))
     system = _text(part.mapping["system"])
-    if part.mapping.get("record_key"):
+    if is_keyed(part):
         event_id = f"sha256('casetrail-record-1' || strlen({system}) || ':' || {system} || _record_key)"
     else:
         event_id = f"sha256('casetrail-row-1{part.arrival_sha256}:' || _row_number)"
@@ -258,13 +281,28 @@ def _attributes(part: RawPart) -> str:
     return f"json_merge_patch('{{}}', json_object({pairs}))::varchar" if pairs else "'{}'"
 
 
-_OVERLAP_SQL = """
-select count(*) from (
-    select 1 from month_events
-    group by global_case_id, activity, timestamp, resource_id, lifecycle, attributes
-    having count(distinct arrival_id) > 1
-)
+_CONTENT = """
+global_case_id, activity, timestamp, coalesce(resource_id, chr(1)) as resource_id,
+coalesce(lifecycle, chr(1)) as lifecycle, attributes
 """
+
+_SHARED_SQL = f"""
+create or replace temp table shared as
+select {_CONTENT} from month_events group by all having min(arrival_id) <> max(arrival_id)
+"""
+
+_OVERLAP_SQL = f"""
+select arrival_id::varchar, count(*) from (select arrival_id, {_CONTENT} from month_events)
+semi join shared using (global_case_id, activity, timestamp, resource_id, lifecycle, attributes)
+group by arrival_id order by arrival_id
+"""
+
+
+def _overlap(connection: duckdb.DuckDBPyConnection) -> tuple[int, list[tuple[str, int]]]:
+    """How many rows came with more than one upload, and for each upload how many of its rows are such."""
+    connection.execute(_SHARED_SQL)
+    (shared,) = connection.execute("select count(*) from shared").fetchall()[0]
+    return shared, connection.execute(_OVERLAP_SQL).fetchall() if shared else []
 
 
 def _month_stats(
@@ -282,7 +320,7 @@ def _month_stats(
     lost = connection.execute(
         "select arrival_id, kind, count(*) from losers where month = ? group by all order by all", [month]
     ).fetchall()
-    overlap = connection.execute(_OVERLAP_SQL).fetchall()[0][0] if uploads > 1 else 0
+    shared, overlap = _overlap(connection) if uploads > 1 else (0, [])
     top = connection.execute(
         "select activity, count(*) from month_events group by activity order by count(*) desc, activity limit 5"
     ).fetchall()
@@ -295,7 +333,8 @@ def _month_stats(
         "max_tie_order": max_tie,
         "whole_seconds": whole,
         "lost": [{"arrival_id": a, "kind": k, "rows": n} for a, k, n in lost],
-        "equal_rows_in_two_uploads": overlap,
+        "equal_rows_in_two_uploads": shared,
+        "overlap": [{"arrival_id": a, "rows": n} for a, n in overlap],
         "top": [list(entry) for entry in top],
         "sources": events_sources(parts),
     }

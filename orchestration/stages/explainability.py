@@ -36,7 +36,7 @@ def stage_explanations(bench: Workbench, months: Iterable[str]) -> list[MonthOut
     months = sorted(months)
     cases = bench.tree.files("cases")
     stale = stale_explanation_months(cases, bench.tree.files("explanations"))
-    gone = [m for m in stale if m in months and m not in cases]
+    gone = [m for m in stale if m not in cases and (m in months or (m == WHOLE_ANALYSIS and not cases))]
     for dataset in ("explanations", "contributions"):
         bench.tree.forget(dataset, gone)
     wanted = [m for m in stale if m in cases and m in months]

@@ -5,9 +5,9 @@ A crash before the ledger's transaction leaves objects that nobody names; the sa
 
 import hashlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -15,10 +15,11 @@ from uuid import uuid4
 from orchestration.connectors.landing import Landing, land
 from orchestration.connectors.mapping import Mapping
 from orchestration.control_plane import arrivals
-from orchestration.control_plane.arrivals import Arrival, ArrivalFile
+from orchestration.control_plane.arrivals import Arrival, ArrivalFile, NewArrival
 from orchestration.control_plane.database import Connection
 from orchestration.lake import layout
 from orchestration.lake.objects import WorkspaceStore
+from orchestration.stages.versions import landing_rules
 
 CONNECTOR_TYPE = "csv_upload"
 
@@ -51,6 +52,44 @@ def take_in(
         known = arrivals.find_landed(connection, workspace_id, connector_id, sha256)
     if known is not None:
         return Intake(known, None)
+    read = read_and_store(
+        store,
+        path,
+        mapping,
+        connector_id=connector_id,
+        file_name=file_name,
+        sha256=sha256,
+        first_month=first_month,
+        progress=progress,
+    )
+    with transaction() as connection:
+        return Intake(arrivals.register_landed(connection, read.arrival), read.landing)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A file that was read and whose objects are stored; ``arrival`` is what the ledger is to be told."""
+
+    arrival: NewArrival
+    landing: Landing
+
+
+def read_and_store(
+    store: WorkspaceStore,
+    path: Path,
+    mapping: Mapping,
+    *,
+    connector_id: str,
+    file_name: str,
+    sha256: str,
+    first_month: str,
+    progress: Callable[[int, int], None] | None = None,
+    stored: Sequence[ArrivalFile] = (),
+) -> Reading:
+    """Land a file and store what came of it, but for what ``stored`` names already.
+
+    Raises what ``land`` raises for a file that cannot be read; nothing is stored then.
+    """
     with tempfile.TemporaryDirectory(prefix="casetrail-intake-") as folder:
         landing = land(
             path,
@@ -60,13 +99,9 @@ def take_in(
             into=Path(folder),
             progress=progress,
         )
-        arrival_id = str(uuid4())
-        files = _upload(store, path, sha256, arrival_id, landing)
-    with transaction() as connection:
-        arrival = arrivals.register_landed(
-            connection,
-            workspace_id=workspace_id,
-            arrival_id=arrival_id,
+        arrival = NewArrival(
+            id=str(uuid4()),
+            workspace_id=store.credentials.workspace_id,
             connector_id=connector_id,
             sha256=sha256,
             file_name=file_name,
@@ -79,9 +114,12 @@ def take_in(
             landed=landing.landed,
             non_event=landing.non_event,
             quarantined=landing.quarantined,
-            files=files,
+            files=(),
+            landing_rules=landing_rules(first_month),
+            review_at=landing.review_at,
         )
-    return Intake(arrival, landing)
+        files = _store(store, path, arrival, landing, stored)
+    return Reading(replace(arrival, files=files), landing)
 
 
 def file_sha256(path: Path) -> str:
@@ -90,23 +128,39 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _upload(
-    store: WorkspaceStore, path: Path, sha256: str, arrival_id: str, landing: Landing
+def _store(
+    store: WorkspaceStore,
+    path: Path,
+    arrival: NewArrival,
+    landing: Landing,
+    stored: Sequence[ArrivalFile],
 ) -> list[ArrivalFile]:
-    """Original, raw files per month and quarantine to S3; the entries that the ledger will hold."""
-    workspace_id = store.credentials.workspace_id
-    store.put_file(layout.original_key(workspace_id, sha256), path)
+    """Original, raw files per month and quarantine to S3; the entries that the ledger will hold.
+
+    A file that an earlier version of the arrival has stored under the same month with the same bytes is named again.
+    """
+    workspace_id, sha256 = arrival.workspace_id, arrival.sha256
+    if not stored:
+        store.put_file(layout.original_key(workspace_id, sha256), path)
     local: list[tuple[ArrivalFile, Path]] = []
     for month, landed in sorted(landing.months.items()):
         file = landed.path
-        key = layout.raw_key(workspace_id, CONNECTOR_TYPE, month, f"{sha256[:16]}-{arrival_id}.parquet")
-        local.append((_entry(arrival_id, "raw", month, key, landed.rows, file), file))
+        key = layout.raw_key(workspace_id, CONNECTOR_TYPE, month, f"{sha256[:16]}-{arrival.id}.parquet")
+        local.append((_entry(arrival.id, "raw", month, key, landed.rows, file), file))
     if landing.quarantined:
         file = landing.quarantine
-        key = layout.quarantine_key(workspace_id, arrival_id)
-        local.append((_entry(arrival_id, "quarantine", None, key, landing.quarantined, file), file))
-    store.put_files((entry.object_key, file) for entry, file in local)
-    return [entry for entry, _file in local]
+        key = layout.quarantine_key(workspace_id, arrival.id)
+        entry = _entry(arrival.id, "quarantine", None, key, landing.quarantined, file)
+        local.append((replace(entry, stats={"reasons": landing.reasons}), file))
+    known = {(s.kind, s.month, s.content_sha256): s.object_key for s in stored}
+    entries = [
+        (replace(e, object_key=known.get((e.kind, e.month, e.content_sha256), e.object_key)), file)
+        for e, file in local
+    ]
+    store.put_files(
+        (entry.object_key, file) for entry, file in entries if entry.object_key not in known.values()
+    )
+    return [entry for entry, _file in entries]
 
 
 def _entry(

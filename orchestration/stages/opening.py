@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ def open_workspace(
     connect: Connect = duckdb.connect,
     s3_client: Callable[[ScopedCredentials], Any] | None = None,
     exclusive: bool = True,
+    as_of: datetime | None = None,
     threads: int = 2,
     progress: Callable[[str], None] = lambda _line: None,
 ) -> Iterator[OpenedWorkspace]:
@@ -61,6 +62,7 @@ def open_workspace(
         connect: makes the DuckDB connections.
         s3_client: makes the boto3 client of the workspace's store from its credentials.
         exclusive: hold the lock, so that no other run writes; False for a reader.
+        as_of: the moment against which open cases are judged; the last UTC midnight if not given.
         threads: of DuckDB.
         progress: hears what is being done.
     """
@@ -69,12 +71,11 @@ def open_workspace(
         workspace = workspaces.find_workspace(connection, slug)
     with ExitStack() as stack:
         if exclusive:
-            stack.enter_context(database.workspace_lock(dsn, workspace.id))
+            stack.enter_context(database.workspace_lock(dsn, workspace.id, waiting=_told(slug, progress)))
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="casetrail-")))
         with database.as_system(dsn, workspace.id) as connection:
             job = jobs.standing_job(connection, workspace.id)
-            arrived = arrivals.list_arrivals(connection, workspace.id, "landed")
-            raw_files = arrivals.list_landed_files(connection, workspace.id, "raw")
+            arrived, raw_files = arrivals.landed(connection, workspace.id, "raw")
         store = _store(settings, workspace, s3_client)
         bench = Workbench(
             workspace_id=workspace.id,
@@ -85,11 +86,15 @@ def open_workspace(
             raw_parts=raw_parts(arrived, raw_files, store.url),
             **sessions(store.credentials, connect, scratch, threads),
             scratch=scratch,
-            as_of=today(),
+            as_of=as_of or today(),
             threads=threads,
             progress=progress,
         )
         yield OpenedWorkspace(workspace, job, store, arrived, bench)
+
+
+def _told(slug: str, progress: Callable[[str], None]) -> Callable[[float], None]:
+    return lambda seconds: progress(f"{slug}: another run works on it; waiting for its end, {seconds:.0f} s")
 
 
 def _store(

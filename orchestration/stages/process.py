@@ -9,6 +9,7 @@ import duckdb
 from orchestration.control_plane.staging import StagedFile
 from orchestration.mining.dbt_build import ProcessBuild, build_process_models
 from orchestration.stages.case_index import load_case_months
+from orchestration.stages.clock import measure_holds
 from orchestration.stages.staleness import cases_fingerprint, stale_case_months
 from orchestration.stages.tree import Draft
 from orchestration.stages.workbench import MonthOutcome, Workbench, audit, outcomes, timed
@@ -33,9 +34,7 @@ def stage_process(bench: Workbench, months: Iterable[str]) -> list[MonthOutcome]
     """
     months = sorted(months)
     case_index = bench.tree.files("case_index")
-    stale = stale_case_months(
-        case_index, bench.tree.files("cases"), bench.parameters, bench.as_of.isoformat()
-    )
+    stale = stale_case_months(case_index, bench.tree.files("cases"), bench.parameters, bench.as_of)
     for dataset in PROCESS_DATASETS:
         bench.tree.forget(dataset, [m for m in stale if m in months and m not in case_index])
     wanted = [m for m in stale if m in months and m in case_index]
@@ -141,7 +140,7 @@ def _drafts(bench: Workbench, build: ProcessBuild, homes: Sequence[str]) -> Iter
                     home,
                     reader,
                     rows=stats["rows"],
-                    fingerprint=cases_fingerprint(index, bench.parameters, bench.as_of.isoformat()),
+                    fingerprint=cases_fingerprint(index, bench.parameters),
                     code_version=build.code_version,
                     inputs=[
                         _input("case_index", index),
@@ -190,4 +189,6 @@ def _stats(connection: duckdb.DuckDBPyConnection, dataset: str, home: str) -> di
     names = [column[0] for column in facts.description or ()]
     stats = dict(zip(names, facts.fetchall()[0], strict=True))
     top = connection.execute(_TOP[dataset], [home]).fetchall()
+    if dataset == "cases":
+        stats |= measure_holds(connection, home)
     return stats | {"top": [list(entry) for entry in top]}

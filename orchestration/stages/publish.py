@@ -21,8 +21,7 @@ from orchestration.stages.workbench import AnalysisParameters, MonthOutcome
 
 def read_state(connection: psycopg.Connection[Any], job: AnalysisJob, as_of: datetime) -> WorkingTreeState:
     """Everything that decides about a workspace's next run or release."""
-    arrived = arrivals.list_arrivals(connection, job.workspace_id, "landed")
-    files = arrivals.list_landed_files(connection, job.workspace_id, "raw")
+    arrived, files = arrivals.landed(connection, job.workspace_id, "raw")
     return WorkingTreeState(
         raw_parts=raw_parts(arrived, files, lambda key: key),
         arrivals=arrived,
@@ -38,7 +37,8 @@ def release_workspace(
     """Release the working tree and tell of each month what the release holds.
 
     Raises:
-        ReleaseRefused: something is stale or an audit failed; the current release stays.
+        TreeStale: some months are stale; the current release stays.
+        ReleaseRefused: an audit failed; the current release stays.
         ReleaseConflict: another release was made meanwhile.
     """
     rows = _explanation_rows(opened)
@@ -66,6 +66,20 @@ def release_workspace(
     _write_manifest(opened.store, record, state)
     sweep(opened.store, job.id, in_use | {f.object_key for f in state.files}, grace)
     return [_outcome(month, state, current, made is not None) for month in months]
+
+
+def overtaken_outcomes(opened: OpenedWorkspace, months: Iterable[str]) -> list[MonthOutcome]:
+    """What to tell of the months of a run that was overtaken by new data: staged, and left to the next release."""
+    events = opened.bench.tree.files("events")
+    return [
+        MonthOutcome(
+            dataset="provenance",
+            month=month,
+            state="not released: new data came during the run, and the next run releases both",
+            rows=events[month].rows if month in events else 0,
+        )
+        for month in months
+    ]
 
 
 def _explanation_rows(opened: OpenedWorkspace) -> list[ExplanationRow]:

@@ -40,6 +40,10 @@ class ReleaseRefused(Exception):
     """The working tree may not be released; the message says what is stale or which audit failed."""
 
 
+class TreeStale(ReleaseRefused):
+    """Months of the working tree are not what their inputs say."""
+
+
 @dataclass(frozen=True)
 class WorkingTreeState:
     """Everything that decides about a release, read in one transaction."""
@@ -61,11 +65,10 @@ class WorkingTreeState:
 
 def stale_months(state: WorkingTreeState) -> dict[str, list[str]]:
     """Stage -> the months that are not what their inputs say; empty when the tree is whole."""
-    as_of = state.as_of.isoformat()
     stale = {
         "events": stale_event_months(state.raw_parts, state.dataset("events")),
         "cases": stale_case_months(
-            state.dataset("case_index"), state.dataset("cases"), state.parameters, as_of
+            state.dataset("case_index"), state.dataset("cases"), state.parameters, state.as_of
         ),
         "explainability": stale_explanation_months(state.dataset("cases"), state.dataset("explanations")),
     }
@@ -113,13 +116,14 @@ def make_release(
     """Release the working tree; None when the current release already holds exactly this.
 
     Raises:
-        ReleaseRefused: something is stale, or an audit failed.
+        TreeStale: some months are not what their inputs say.
+        ReleaseRefused: an audit failed.
         ReleaseConflict: another release was made since ``parent_id`` was read.
     """
     stale = stale_months(state)
     if stale:
         named = "; ".join(f"{stage}: {', '.join(_few(months))}" for stage, months in stale.items())
-        raise ReleaseRefused(
+        raise TreeStale(
             f"not released, these months are stale: {named}. Materialise them, or run the refresh job."
         )
     audits = release_audits(state)

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestration.control_plane import database, releases
+from orchestration.control_plane import arrivals, database, releases
 from orchestration.settings import Settings
-from orchestration.stages.opening import OpenedWorkspace, open_workspace
+from orchestration.stages.opening import OpenedWorkspace, open_workspace, raw_parts
 from orchestration.stages.refresh import run_stages
 from orchestration.stages.tree import LocalTree
-from orchestration.stages.workbench import AnalysisParameters, Workbench
+from orchestration.stages.workbench import AnalysisParameters, RawPart, Workbench
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,9 @@ def replay(
         with database.as_system(settings.system_dsn, opened.workspace.id) as connection:
             record = releases.provenance(connection, opened.workspace.id, opened.job.provenance_id)
             files = releases.release_files(connection, opened.workspace.id, opened.job.provenance_id)
+            parts = _parts_of_release(connection, opened, record)
         with tempfile.TemporaryDirectory(dir=opened.bench.scratch) as folder:
-            bench = _bench_of_release(opened, record, LocalTree(Path(folder)))
+            bench = _bench_of_release(opened, record, parts, LocalTree(Path(folder)))
             run_stages(bench)
             replayed = {
                 (dataset, month): file.content_sha256
@@ -66,15 +67,29 @@ def replay(
     ]
 
 
-def _bench_of_release(opened: OpenedWorkspace, record: dict[str, object], tree: LocalTree) -> Workbench:
-    """The workbench as the release had it: its raw files, parameters and ``as_of``, whatever arrived since."""
+def _parts_of_release(
+    connection: database.Connection, opened: OpenedWorkspace, record: dict[str, object]
+) -> list[RawPart]:
+    """The raw files of a release with the mappings of then, whatever arrived or was corrected since."""
     steps: list[dict[str, list[dict[str, str]]]] = record["etl_steps"]  # type: ignore[assignment]
-    raw = {output["object"] for output in steps[0]["outputs"]}
+    read = {(output["arrival_id"], output["object"]) for output in steps[0]["outputs"]}
+    ids = {arrival_id for arrival_id, _object in read}
+    every = arrivals.list_arrivals(connection, opened.workspace.id)
+    files = arrivals.files_of(connection, opened.workspace.id, sorted(ids), "raw")
+    parts = raw_parts([a for a in every if a.id in ids], files, opened.store.url)
+    # Two versions of an arrival may name the same object under different mappings.
+    return [part for part in parts if (part.arrival_id, part.object_key) in read]
+
+
+def _bench_of_release(
+    opened: OpenedWorkspace, record: dict[str, object], parts: list[RawPart], tree: LocalTree
+) -> Workbench:
+    """The workbench as the release had it: its raw files, parameters and ``as_of``."""
     mining: dict[str, object] = record["mining_config"]  # type: ignore[assignment]
     return replace(
         opened.bench,
         tree=tree,
-        raw_parts=[part for part in opened.bench.raw_parts if part.object_key in raw],
+        raw_parts=parts,
         parameters=AnalysisParameters.model_validate(mining["parameters"]),
         as_of=record["as_of"],  # type: ignore[arg-type]
     )

@@ -4,11 +4,13 @@ The stages use them to carry months over, the planner to start runs, the release
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 from orchestration.control_plane.staging import StagedFile
 from orchestration.mining.dbt_build import code_version
 from orchestration.mining.explain import EXPLAIN_CONFIG
-from orchestration.stages.events import EVENTS_VERSION, events_sources
+from orchestration.stages import clock
+from orchestration.stages.events import EVENTS_VERSION, events_sources, is_keyed, keyed_sources
 from orchestration.stages.tree import WHOLE_ANALYSIS
 from orchestration.stages.workbench import SCHEMA_VERSION, AnalysisParameters, RawPart, digest
 
@@ -26,8 +28,8 @@ Files = Mapping[str, StagedFile]
 def stale_event_months(raw_parts: Sequence[RawPart], events: Files) -> list[str]:
     """Months whose events were made from other raw files or mappings, or by other code.
 
-    Where a connector declares a record key, a new version may replace a record of any month of that connector: then
-    all its months are named, and the stage carries over those that turn out unchanged.
+    A new version of a keyed record may replace one of any month. So months with keyed records are stale until they were
+    judged beside all files with keys; the stage carries over those that turn out unchanged.
     """
     by_month: dict[str, list[RawPart]] = {}
     for part in raw_parts:
@@ -36,8 +38,12 @@ def stale_event_months(raw_parts: Sequence[RawPart], events: Files) -> list[str]
         m for m, parts in by_month.items() if m not in events or events_sources(parts) != _sources(events[m])
     }
     stale |= events.keys() - by_month.keys()
-    if any(part.mapping.get("record_key") for month in stale for part in by_month.get(month, ())):
-        stale |= {part.month for part in raw_parts if part.mapping.get("record_key")}
+    keyed = keyed_sources(raw_parts)
+    stale |= {
+        part.month
+        for part in raw_parts
+        if is_keyed(part) and part.month not in stale and events[part.month].stats.get("keyed") != keyed
+    }
     return sorted(stale)
 
 
@@ -45,22 +51,21 @@ def _sources(file: StagedFile) -> str:
     return str(file.stats.get("sources"))
 
 
-def cases_fingerprint(index: StagedFile, parameters: AnalysisParameters, as_of: str) -> str:
-    """What the cases, variants and process map of a home month depend on; ``as_of`` only where silence ends a case."""
-    clock = as_of if parameters.completion.silence_days is not None else None
-    return digest(
-        [PROCESS_VERSION, parameters.completion.model_dump(mode="json"), clock, index.content_sha256]
-    )
+def cases_fingerprint(index: StagedFile, parameters: AnalysisParameters) -> str:
+    """What the cases, variants and process map of a home month depend on, but for the clock (``stages.clock``)."""
+    return digest([PROCESS_VERSION, parameters.completion.model_dump(mode="json"), index.content_sha256])
 
 
 def stale_case_months(
-    case_index: Files, cases: Files, parameters: AnalysisParameters, as_of: str
+    case_index: Files, cases: Files, parameters: AnalysisParameters, as_of: datetime
 ) -> list[str]:
-    """Home months whose cases are not those of the case index."""
+    """Home months whose cases are not those of the case index, or whose states the clock has changed."""
     stale = {
         month
         for month, index in case_index.items()
-        if month not in cases or cases[month].fingerprint != cases_fingerprint(index, parameters, as_of)
+        if month not in cases
+        or cases[month].fingerprint != cases_fingerprint(index, parameters)
+        or not clock.holds(cases[month].stats, parameters.completion, as_of)
     }
     return sorted(stale | (cases.keys() - case_index.keys()))
 

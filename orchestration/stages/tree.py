@@ -6,7 +6,7 @@ replay writes to. Not here: what the files hold (the stages) and how they become
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,6 +48,9 @@ class WorkingTree(Protocol):
 
     def forget(self, dataset: str, months: Iterable[str]) -> None:
         """Drop months that hold nothing any more."""
+
+    def note(self, dataset: str, facts: Mapping[str, Mapping[str, Any]]) -> None:
+        """Add facts (month -> name -> value) to the stats of files that stay as they are."""
 
     def url(self, file: StagedFile) -> str:
         """Where DuckDB reads the file."""
@@ -103,6 +106,12 @@ class LakeTree:
         with database.as_system(self.dsn, self.workspace_id) as connection:
             staging.unstage(connection, self.workspace_id, self.analysis_id, dataset, list(months))
 
+    def note(self, dataset: str, facts: Mapping[str, Mapping[str, Any]]) -> None:
+        """See ``WorkingTree.note``."""
+        if facts:
+            with database.as_system(self.dsn, self.workspace_id) as connection:
+                staging.note(connection, self.workspace_id, self.analysis_id, dataset, facts)
+
     def url(self, file: StagedFile) -> str:
         """See ``WorkingTree.url``."""
         return self.store.url(file.object_key)
@@ -136,6 +145,12 @@ class LocalTree:
         """See ``WorkingTree.forget``."""
         for month in months:
             self._files.get(dataset, {}).pop(month, None)
+
+    def note(self, dataset: str, facts: Mapping[str, Mapping[str, Any]]) -> None:
+        """See ``WorkingTree.note``."""
+        for month, known in facts.items():
+            file = self._files[dataset][month]
+            self._files[dataset][month] = replace(file, stats=file.stats | dict(known))
 
     def url(self, file: StagedFile) -> str:
         """See ``WorkingTree.url``."""

@@ -9,11 +9,13 @@ import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
+from orchestration.assets import explainability
 from orchestration.cli import app
 from orchestration.definitions import build_definitions
 from orchestration.lake.credentials import CredentialBroker
 from orchestration.partitions import WORKSPACE_PARTITIONS_NAME
 from orchestration.settings import Settings
+from orchestration.stages.explainability import stage_explanations
 
 ASSETS = ("raw_csv_upload", "events", "cases", "variants", "process_map", "explainability", "provenance")
 FIRST, LAST = "2024-01", "2024-03"
@@ -42,10 +44,11 @@ class Instance:
         self.dagster = dagster
         self.dagster.add_dynamic_partitions(WORKSPACE_PARTITIONS_NAME, ["m-acme", "m-beta"])
 
-    def refresh(self) -> dg.ExecuteInProcessResult:
-        job = build_definitions().resolve_job_def("refresh_job")
+    def refresh(self, job_name: str = "refresh_job", **options: Any) -> dg.ExecuteInProcessResult:
+        job = build_definitions().resolve_job_def(job_name)
         return job.execute_in_process(
             instance=self.dagster,
+            **options,
             tags={
                 "dagster/asset_partition_range_start": f"{FIRST}|m-acme",
                 "dagster/asset_partition_range_end": f"{LAST}|m-beta",
@@ -216,3 +219,41 @@ def test_a_second_run_carries_over_what_is_unchanged_and_says_so(
     released = states("provenance")
     assert {k.split("|")[1] for k, s in released.items() if s.startswith("unchanged since ")} == {"m-acme"}
     assert {k.split("|")[1] for k, s in released.items() if s.startswith("released as ")} == {"m-beta"}
+
+
+def test_a_run_that_new_data_overtakes_succeeds_and_leaves_the_release_to_the_next(
+    instance: Instance, first: dg.ExecuteInProcessResult, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explain(bench: Any, months: Any) -> Any:
+        made = stage_explanations(bench, months)
+        if bench.workspace_slug == "m-beta":
+            upload(folder, "m-beta", "w,call,2024-02-09T08:00:00Z,west\n")
+        return made
+
+    with monkeypatch.context() as patch:
+        patch.setattr(explainability, "stage_explanations", explain)
+        overtaken = instance.refresh()
+    assert overtaken.success
+    told = instance.latest(overtaken, "provenance")
+    assert told["2024-02|m-beta"]["state"].startswith("not released: new data came")
+    assert told["2024-02|m-acme"]["state"].startswith("unchanged since")
+    assert standing_job("m-beta")["status"] == "running", "the next run ends it"
+    following = instance.refresh()
+    assert instance.latest(following, "provenance")["2024-02|m-beta"]["state"].startswith("released as")
+    assert standing_job("m-beta")["status"] == "succeeded"
+
+
+def test_a_release_of_stale_months_that_nothing_overtook_fails(
+    instance: Instance, first: dg.ExecuteInProcessResult, folder: Path
+) -> None:
+    upload(folder, "m-beta", "v,call,2024-02-10T08:00:00Z,west\n")
+    before = standing_job("m-beta")["provenance_id"]
+    failed = instance.refresh("case_job", raise_on_error=False)
+    assert not failed.success
+    assert standing_job("m-beta")["provenance_id"] == before
+
+
+def standing_job(slug: str) -> dict[str, Any]:
+    shown = CliRunner().invoke(app, ["workspace", "show", slug, "--json"])
+    job: dict[str, Any] = json.loads(shown.stdout)["standing_analysis"]
+    return job

@@ -9,7 +9,7 @@ import pytest
 from orchestration.automation.looks import look_at_due, settle
 from orchestration.automation.planner import RunPlan, plan_run
 from orchestration.control_plane import arrivals, connectors, database, jobs, workspaces
-from orchestration.control_plane.arrivals import ArrivalFile
+from orchestration.control_plane.arrivals import ArrivalFile, NewArrival
 from orchestration.control_plane.migrate import migrate
 from orchestration.control_plane.users import ensure_operator
 from orchestration.control_plane.workspaces import Workspace
@@ -40,12 +40,13 @@ def land(settings: Settings, workspace: Workspace, month: str, sha: str = "a") -
     arrival_id = f"00000000-0000-0000-0000-{sha * 12}"
     file = ArrivalFile(arrival_id, "raw", month, f"raw/{month}/{sha}", 1, 1, sha * 64, {})
     with database.as_system(settings.system_dsn, workspace.id) as connection:
-        arrivals.register_landed(
-            connection, workspace_id=workspace.id, arrival_id=arrival_id, connector_id=found[0].id,
+        new = NewArrival(
+            workspace_id=workspace.id, id=arrival_id, connector_id=found[0].id,
             sha256=sha * 64, file_name="f.csv", format="csv", bytes=1, mapping={"system": "csv_upload"},
             schema_fingerprint="f", columns=[{"name": "case", "type": "text"}], records=1, landed=1, non_event=0,
             quarantined=0, files=[file],
         )  # fmt: skip
+        arrivals.register_landed(connection, new)
 
 
 @pytest.fixture

@@ -1,15 +1,15 @@
 """Which run comes next, decided from ledgers alone."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from orchestration.automation.planner import plan_run
+from orchestration.automation.planner import next_look, plan_catch_up, plan_run
 from orchestration.control_plane.staging import StagedFile
-from orchestration.stages.events import events_sources
+from orchestration.stages.events import events_sources, keyed_sources
 from orchestration.stages.release import WorkingTreeState, stale_months
 from orchestration.stages.staleness import cases_fingerprint, explanation_fingerprint
 from orchestration.stages.tree import WHOLE_ANALYSIS
-from orchestration.stages.workbench import AnalysisParameters, RawPart
+from orchestration.stages.workbench import AnalysisParameters, Completion, RawPart
 
 AS_OF = datetime(2026, 1, 1, tzinfo=UTC)
 PARAMETERS = AnalysisParameters()
@@ -41,10 +41,7 @@ def whole_tree(*months: str) -> WorkingTreeState:
     parts = [part(month) for month in months]
     events = [staged("events", p.month, sources=events_sources([p])) for p in parts]
     index = {month: staged("case_index", month) for month in months}
-    as_of = AS_OF.isoformat()
-    cases = {
-        m: staged("cases", m, cases_fingerprint(i, PARAMETERS, as_of), events=1) for m, i in index.items()
-    }
+    cases = {m: staged("cases", m, cases_fingerprint(i, PARAMETERS), events=1) for m, i in index.items()}
     explained = [
         staged("explanations", m, explanation_fingerprint(m, cases)) for m in (*months, WHOLE_ANALYSIS)
     ]
@@ -93,22 +90,90 @@ def test_a_changed_home_month_takes_the_explanations_of_the_following_year_along
     assert (plan.kind, plan.first, plan.last) == ("cases", "2024-01", "2024-12")
 
 
-def test_a_new_version_of_a_keyed_record_may_touch_any_month_of_its_connector() -> None:
-    state = whole_tree("2024-01", "2024-02")
-    keyed = {"system": "csv_upload", "record_key": ["id"]}
-    parts = [replace(p, mapping=keyed) for p in state.raw_parts]
+def test_the_clock_makes_a_case_run_over_the_months_that_it_changes() -> None:
+    rule = AnalysisParameters(completion=Completion(silence_days=3))
+    state = whole_tree("2024-01", "2025-06")
+    index = state.dataset("case_index")
+    noon = AS_OF + timedelta(hours=12)
+    ends = {"2024-01": None, "2025-06": noon.isoformat()}
     files = [
-        replace(f, stats={"sources": events_sources([p for p in parts if p.month == f.month])})
+        replace(
+            f,
+            fingerprint=cases_fingerprint(index[f.month], rule),
+            stats={"events": 1, "holds_from": None, "holds_before": ends[f.month]},
+        )
+        if f.dataset == "cases"
+        else f
+        for f in state.files
+    ]
+    cases = {f.month: f for f in files if f.dataset == "cases"}
+    files = [
+        replace(f, fingerprint=explanation_fingerprint(f.month, cases)) if f.dataset == "explanations" else f
+        for f in files
+    ]
+    state = replace(state, files=files, parameters=rule)
+    assert plan_run(state, state.content_sha256()) is None
+    wake = next_look(state)
+    assert wake == AS_OF + timedelta(days=1), "the midnight after the change"
+    plan = plan_run(replace(state, as_of=wake), state.content_sha256())
+    assert plan is not None
+    assert (plan.kind, plan.first, plan.last) == ("cases", "2025-06", "2025-06")
+
+
+def keyed_tree(*parts: RawPart) -> WorkingTreeState:
+    """A whole tree whose months were judged beside all of these parts, which declare a key."""
+    state = whole_tree(*(p.month for p in parts))
+    files = [
+        replace(
+            f,
+            stats={
+                "sources": events_sources([p for p in parts if p.month == f.month]),
+                "keyed": keyed_sources(parts),
+            },
+        )
         if f.dataset == "events"
         else f
         for f in state.files
     ]
-    late = replace(
-        state, raw_parts=[*parts, replace(part("2024-02", "b"), rank=2, mapping=keyed)], files=files
-    )
-    plan = plan_run(late, None)
+    return replace(state, raw_parts=parts, files=files)
+
+
+KEYED = {"system": "csv_upload", "record_key": ["id"]}
+
+
+def test_a_new_version_of_a_keyed_record_may_touch_any_month_of_its_connector() -> None:
+    state = keyed_tree(replace(part("2024-01"), mapping=KEYED), replace(part("2024-02"), mapping=KEYED))
+    assert stale_months(state) == {}
+    late = replace(part("2024-02", "b"), rank=2, mapping=KEYED)
+    plan = plan_run(replace(state, raw_parts=[*state.raw_parts, late]), None)
     assert plan is not None
     assert (plan.first, plan.last) == ("2024-01", "2024-02")
+
+
+def test_a_retracted_version_lets_the_one_before_it_come_back_in_any_month() -> None:
+    old, new = replace(part("2024-01"), mapping=KEYED), replace(part("2024-02", "b"), rank=2, mapping=KEYED)
+    state = keyed_tree(old, new)
+    plan = plan_run(replace(state, raw_parts=[old]), None)
+    assert plan is not None
+    assert (plan.first, plan.last) == ("2024-01", "2024-02")
+
+
+def test_months_that_a_killed_run_did_not_judge_stay_stale() -> None:
+    old, new = replace(part("2024-01"), mapping=KEYED), replace(part("2024-02", "b"), rank=2, mapping=KEYED)
+    before, after = keyed_tree(old), keyed_tree(old, new)
+    half = [f for f in after.files if f.month == "2024-02" or f.dataset != "events"] + [
+        f for f in before.files if f.dataset == "events"
+    ]
+    assert stale_months(replace(after, files=half)) == {"events": ["2024-01"]}
+
+
+def test_when_all_was_retracted_the_release_of_nothing_is_planned_once() -> None:
+    nothing = WorkingTreeState([], [], [], PARAMETERS, AS_OF)
+    for planner in (plan_run, plan_catch_up):
+        plan = planner(nothing, "content")
+        assert plan is not None
+        assert plan.first == plan.last == "2026-01"
+        assert planner(nothing, nothing.content_sha256()) is None
 
 
 def test_the_same_need_has_the_same_subject_and_another_need_another() -> None:

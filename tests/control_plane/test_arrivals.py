@@ -8,9 +8,10 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from orchestration.control_plane import arrivals, connectors, database, members
-from orchestration.control_plane.arrivals import AlreadyLanded, Arrival, ArrivalFile, UnknownArrival
+from orchestration.control_plane import arrivals, connectors, corrections, database, members
+from orchestration.control_plane.arrivals import AlreadyLanded, Arrival, ArrivalFile, NewArrival
 from orchestration.control_plane.connectors import Connector
+from orchestration.control_plane.corrections import Cause
 from orchestration.control_plane.database import Connection
 from orchestration.control_plane.errors import NotAllowed
 from orchestration.control_plane.workspaces import Workspace
@@ -52,15 +53,15 @@ def land(
         "non_event": 1,
         "quarantined": 1,
     }
-    return arrivals.register_landed(
-        connection,
+    new = NewArrival(
         workspace_id=connector.workspace_id,
-        arrival_id=arrival_id,
+        id=arrival_id,
         connector_id=connector.id,
         sha256=sha256 * 64,
         files=files,
         **(values | changes),
     )
+    return arrivals.register_landed(connection, new)
 
 
 def raw(arrival_id: str, month: str) -> ArrivalFile:
@@ -102,15 +103,13 @@ def test_the_same_bytes_land_once_per_connector(ann: Connection, upload: Connect
 
 def test_a_retracted_file_is_not_read_and_may_come_again(ann: Connection, upload: Connector) -> None:
     first = land(ann, upload, "a")
-    arrivals.retract(ann, upload.workspace_id, first.id, "wrong mapping")
+    corrections.retract(ann, upload.workspace_id, first.id, Cause("retracted", "wrong mapping"))
     assert arrivals.find_landed(ann, upload.workspace_id, upload.id, "a" * 64) is None
     assert arrivals.list_landed_files(ann, upload.workspace_id, "raw") == []
     again = land(ann, upload, "a")
     assert again.rank == 2
     statuses = [(row.status, row.message) for row in arrivals.list_arrivals(ann, upload.workspace_id)]
     assert statuses == [("retracted", "wrong mapping"), ("landed", None)]
-    with pytest.raises(UnknownArrival):
-        arrivals.retract(ann, upload.workspace_id, first.id, "twice")
 
 
 def test_a_failed_file_is_noted_and_may_come_again(ann: Connection, upload: Connector) -> None:
@@ -161,7 +160,7 @@ def test_a_viewer_reads_but_neither_lands_nor_retracts(
     with database.as_user(control_plane.app_dsn, "vic@acme.test") as connection:
         assert arrivals.list_arrivals(connection, workspace_id, "landed") == [landed]
         with pytest.raises(NotAllowed, match="Only an analyst"):
-            arrivals.retract(connection, workspace_id, landed.id, "no")
+            corrections.retract(connection, workspace_id, landed.id, Cause("retracted", "no"))
     with pytest.raises(NotAllowed), database.as_user(control_plane.app_dsn, "vic@acme.test") as connection:
         land(connection, upload, "f")
 

@@ -1,6 +1,8 @@
 """``casetrail workspace`` and ``casetrail member``."""
 
 import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from typer.testing import CliRunner
 
 from orchestration.cli import partitions, workspace
 from orchestration.cli.workspace import member_app, workspace_app
+from orchestration.control_plane import database, planner_marks
 from orchestration.control_plane.workspaces import Workspace
 from orchestration.settings import ServicesNotRunning, Settings
 
@@ -46,9 +49,23 @@ def test_create_show_and_list(partitioned: list[str]) -> None:
     assert shown == printed(run(workspace_app, "show", made["id"], "--json"))
     text = run(workspace_app, "show", "globex-eu").output
     assert "Globex [EU]" in text
+    assert "not looked at yet" in text
     assert "hank@globex.test (admin)" in text
     assert "globex-eu" in [row["slug"] for row in printed(run(workspace_app, "list", "--json"))]
     assert "Globex [EU]" in run(workspace_app, "list").output
+
+
+def test_show_tells_since_when_a_workspace_is_stale_and_when_it_is_tried_again(
+    control_plane: Settings, acme: Workspace
+) -> None:
+    since = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    with database.as_planner(control_plane.system_dsn) as connection:
+        mark = planner_marks.find_mark(connection, acme.id)
+        later = since + timedelta(minutes=5)
+        stale = {"plan_subject": "p", "attempts": 2, "stale_since": since, "not_before": later}
+        planner_marks.record(connection, [replace(mark, looked_at=since, **stale)])
+    told = run(workspace_app, "show", acme.slug).output
+    assert "stale since 2026-01-01 12:00, attempt 2, the next at 2026-01-01 12:05" in told
 
 
 def test_without_dagster_a_workspace_is_made_all_the_same(

@@ -156,3 +156,19 @@ def test_a_waiting_run_gets_the_lock_when_the_holder_ends(control_plane: Setting
         events.append("first")
     waiting.join(10)
     assert events == ["first", "second"]
+
+
+def test_whoever_waits_for_the_lock_is_told_so(
+    control_plane: Settings, acme: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "TOLD_EVERY_SECONDS", 0.1)
+    told: list[float] = []
+    dsn = control_plane.system_dsn
+    with (
+        database.workspace_lock(dsn, acme.id),
+        pytest.raises(WorkspaceBusy),
+        database.workspace_lock(dsn, acme.id, timeout_seconds=0.55, waiting=told.append),
+    ):
+        pytest.fail("the body must not run")
+    assert 2 <= len(told) <= 6
+    assert told == sorted(told)

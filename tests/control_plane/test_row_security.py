@@ -213,6 +213,10 @@ def arriving() -> list[Statement]:
         " (workspace_id, connector_id, sha256, file_name, format, bytes, status, rank, created_by)"
         f" values ('{A}', '{A}', repeat('b', 64), 'f', 'csv', 1, 'failed', 9, {{by}})"
     )
+    change = (
+        "insert into arrival_changes (workspace_id, arrival_id, kind, reason, before, changed_by)"
+        f" values ('{A}', '{A}', 'retracted', 'r', '{{{{}}}}', {{by}})"
+    )
     me = "nullif(current_setting('casetrail.user_id', true), '')::uuid"
     return [
         Statement("connectors", "select from connectors", "viewer", "read", rows=2),
@@ -233,7 +237,13 @@ def arriving() -> list[Statement]:
             "write",
             exceptions=both | {"system A": "2", "system B": "2"},
         ),
-        Statement("connectors", "update connectors set config = '{}'", "analyst", exceptions=both),
+        Statement(
+            "connectors",
+            "update connectors set config = '{}'",
+            "analyst",
+            "write",
+            exceptions=both | {"system A": "2", "system B": "2"},
+        ),
         Statement("connectors", f"update connectors set workspace_id = '{B}'", None),
         Statement("connectors", "delete from connectors", "admin", rows=2),
         Statement("arrivals", "select from arrivals", "viewer", "read"),
@@ -250,7 +260,9 @@ def arriving() -> list[Statement]:
             "write",
         ),
         Statement("arrivals", "update arrivals set status = 'retracted'", "analyst", "write"),
+        Statement("arrivals", "update arrivals set landing_rules = '1/2000-01'", "analyst", "write"),
         Statement("arrivals", "update arrivals set rank = 7", None),
+        Statement("arrivals", f"update arrivals set replaces = '{A}'", None),
         Statement("arrivals", "delete from arrivals", None),
         Statement("arrival_files", "select from arrival_files", "viewer", "read"),
         Statement(
@@ -261,6 +273,11 @@ def arriving() -> list[Statement]:
         ),
         Statement("arrival_files", "update arrival_files set rows = 0", None),
         Statement("arrival_files", "delete from arrival_files", None),
+        Statement("arrival_changes", "select from arrival_changes", "viewer", "read"),
+        Statement("arrival_changes", change.format(by=me), "analyst", "write"),
+        Statement("arrival_changes", change.format(by=f"'{USERS['stranger']}'"), "nobody", "write"),
+        Statement("arrival_changes", "update arrival_changes set reason = ''", None),
+        Statement("arrival_changes", "delete from arrival_changes", None),
         Statement("inbox_files", "select from inbox_files", "viewer", "read"),
         Statement(
             "inbox_files",
@@ -286,6 +303,13 @@ def analysing() -> list[Statement]:
         ),
         # Only the standing one of the two.
         Statement("analysis_jobs", "update analysis_jobs set parameters = '{}'", "analyst"),
+        Statement(
+            "analysis_jobs",
+            "update analysis_jobs set refresh_asked_at = now()",
+            "analyst",
+            "write",
+            exceptions={"system A": "2", "system B": "2"},
+        ),
         Statement("analysis_jobs", "update analysis_jobs set status = 'running'", None, "write", rows=2),
         Statement("analysis_jobs", "update analysis_jobs set provenance_id = null", None, "write", rows=2),
         Statement("analysis_jobs", "delete from analysis_jobs", None),
@@ -385,6 +409,8 @@ def fill(connection: Connection, workspace_id: UUID, slug: str) -> None:
         " landed, non_event, quarantined) values"
         " (%(id)s, %(id)s, %(id)s, repeat('a', 64), 'f', 'csv', 1, 'landed', 1, 3, 1, 1, 1)",
         "arrival_files values (%(id)s, %(id)s, 'raw', '2024-01', 'k', 1, 1, repeat('a', 64))",
+        "arrival_changes (workspace_id, arrival_id, kind, reason, before)"
+        " values (%(id)s, %(id)s, 'retracted', 'r', '{}')",
         "inbox_files (workspace_id, connector_id, object_key, etag, bytes)"
         " values (%(id)s, %(id)s, 'k', 'e', 1)",
         "analysis_jobs (workspace_id, id, kind) values (%(id)s, %(id)s, 'standing')",
@@ -539,10 +565,10 @@ UPDATABLE = {
     ("app", "workspaces"): {"name"},
     ("app", "workspace_members"): {"role"},
     ("app", "connectors"): {"name", "status", "config", "last_sync_at"},
-    ("app", "arrivals"): {"status", "message"},
-    ("app", "analysis_jobs"): {"parameters"},
-    ("system", "connectors"): {"status", "last_sync_at"},
-    ("system", "arrivals"): {"status", "message"},
+    ("app", "arrivals"): {"status", "message", "landing_rules", "review_at"},
+    ("app", "analysis_jobs"): {"parameters", "refresh_asked_at"},
+    ("system", "connectors"): {"status", "config", "last_sync_at"},
+    ("system", "arrivals"): {"status", "message", "landing_rules", "review_at"},
     ("system", "inbox_files"): {"status", "message", "arrival_id"},
     ("system", "planner_marks"): {
         *("planned", "code_version", "looked_at", "look_at", "plan_subject", "attempts", "not_before"),
@@ -550,6 +576,7 @@ UPDATABLE = {
     },
     ("system", "analysis_jobs"): {
         *("status", "started_at", "finished_at", "error_message", "provenance_id", "attempt"),
+        "refresh_asked_at",
     },
 }
 DECIDED_BY_THE_DATABASE = {
@@ -558,6 +585,8 @@ DECIDED_BY_THE_DATABASE = {
     ("app", "connectors"): {"id", "status", "last_sync_at", "created_at"},
     ("app", "arrivals"): {"created_at"},
     ("system", "arrivals"): {"created_at"},
+    ("app", "arrival_changes"): {"id", "changed_at"},
+    ("system", "arrival_changes"): {"id", "changed_at"},
     ("system", "inbox_files"): {"status", "message", "arrival_id", "seen_at"},
     **{
         (role, "analysis_jobs"): {
@@ -570,6 +599,7 @@ DECIDED_BY_THE_DATABASE = {
                 "error_message",
                 "provenance_id",
                 "attempt",
+                "refresh_asked_at",
             ),
         }
         for role in ("app", "system")
