@@ -1,7 +1,7 @@
 """The process map as a picture: folded to a size that a person can read, laid out by Graphviz."""
 
 from orchestration.mining.process_map.draw import Drawer, NotDrawn
-from orchestration.mining.process_map.fold import Edge, FoldedMap, fold
+from orchestration.mining.process_map.fold import Edge, FoldedMap, Marker, fold
 from orchestration.mining.process_map.graph import dot_of
 
-__all__ = ["Drawer", "Edge", "FoldedMap", "NotDrawn", "dot_of", "fold"]
+__all__ = ["Drawer", "Edge", "FoldedMap", "Marker", "NotDrawn", "dot_of", "fold"]

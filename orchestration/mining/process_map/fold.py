@@ -1,5 +1,6 @@
 """A process map cut to what can be drawn and read; what is left out is counted, not forgotten."""
 
+import enum
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,15 +9,23 @@ MOST_ACTIVITIES = 40
 MOST_EDGES = 150
 
 
+class Marker(enum.Enum):
+    """What is drawn beside activities: where cases start and end, and the activities that are folded into one."""
+
+    START = "start"
+    END = "end"
+    FOLDED = "folded"
+
+
+End = str | Marker
+
+
 @dataclass(frozen=True)
 class Edge:
-    """So many times ``target`` followed ``source`` directly, in ``total_us`` microseconds altogether.
+    """So many times ``target`` followed ``source`` directly, in ``total_us`` microseconds altogether."""
 
-    An activity of None stands for all that are folded.
-    """
-
-    source: str | None
-    target: str | None
+    source: End
+    target: End
     frequency: int
     total_us: int
 
@@ -50,8 +59,8 @@ def fold(
 
     Args:
         events: of each activity, how many events there are.
-        edges: each pair of activities once.
-        most_activities: so many nodes at most, the folded one among them.
+        edges: each pair of activities once, and from ``Marker.START`` and to ``Marker.END``.
+        most_activities: so many activities at most, the folded ones as one of them.
         most_edges: so many edges at most.
     """
     ranked = sorted(events, key=lambda name: (-events[name], name))
@@ -70,23 +79,27 @@ def fold(
 
 def _merged(edges: Iterable[Edge], kept: set[str]) -> list[Edge]:
     """The edges between what is drawn, most frequent first."""
-    passages: Counter[tuple[str | None, str | None]] = Counter()
-    elapsed: Counter[tuple[str | None, str | None]] = Counter()
+    passages: Counter[tuple[End, End]] = Counter()
+    elapsed: Counter[tuple[End, End]] = Counter()
     for edge in edges:
         pair = (_drawn(edge.source, kept), _drawn(edge.target, kept))
         passages[pair] += edge.frequency
         elapsed[pair] += edge.total_us
     merged = [Edge(*pair, passages[pair], elapsed[pair]) for pair in passages]
-    return sorted(merged, key=lambda e: (-e.frequency, e.source or "", e.target or ""))
+    return sorted(merged, key=lambda e: (-e.frequency, _name(e.source), _name(e.target)))
 
 
-def _drawn(activity: str | None, kept: set[str]) -> str | None:
-    return activity if activity in kept else None
+def _name(end: End) -> tuple[bool, str]:
+    return (True, end.value) if isinstance(end, Marker) else (False, end)
+
+
+def _drawn(end: End, kept: set[str]) -> End:
+    return end if isinstance(end, Marker) or end in kept else Marker.FOLDED
 
 
 def _most_frequent(ranked: Sequence[Edge], most: int) -> list[Edge]:
-    first_in: dict[str | None, Edge] = {}
-    first_out: dict[str | None, Edge] = {}
+    first_in: dict[End, Edge] = {}
+    first_out: dict[End, Edge] = {}
     for edge in ranked:
         if edge.source != edge.target:
             first_out.setdefault(edge.source, edge)

@@ -1,14 +1,15 @@
 """A folded process map in Graphviz's language. Labels come from a log: they are quoted, cut, and never markup."""
 
-from orchestration.mining.process_map.fold import Edge, FoldedMap
+from orchestration.mining.process_map.fold import Edge, FoldedMap, Marker
 
 _LONGEST_LABEL = 40
-_FOLDED = "folded"
 
 _HEAD = """digraph {
 graph [rankdir=TB, nodesep=0.3, ranksep=0.45, bgcolor=white, fontname="sans-serif", fontsize=11, labelloc=b]
 node [shape=box, style="rounded,filled", fillcolor="#eaf2f8", color="#5d8aa8", fontname="sans-serif", fontsize=11]
 edge [color="#888888", fontname="sans-serif", fontsize=9, arrowsize=0.6]
+start [shape=circle, label="", width=0.25, fillcolor="#7fb77e", color="#4f7f4e"]
+end [shape=doublecircle, label="", width=0.2, fillcolor="#d98880", color="#a04a42"]
 """
 
 
@@ -23,11 +24,9 @@ def dot_of(folded: FoldedMap) -> str:
     ]
     if folded.folded:
         label = quoted(f"{folded.folded:,} other activities", f"{folded.folded_events:,}")
-        lines.append(f'{_FOLDED} [label={label}, style="rounded,dashed"]')
+        lines.append(f'{Marker.FOLDED.value} [label={label}, style="rounded,dashed"]')
     for edge in folded.edges:
-        ends = (
-            numbers.get(end, _FOLDED) if end is not None else _FOLDED for end in (edge.source, edge.target)
-        )
+        ends = (end.value if isinstance(end, Marker) else numbers[end] for end in (edge.source, edge.target))
         width = 0.6 + 3.4 * edge.frequency / most_passages
         lines.append(f"{' -> '.join(ends)} [label={quoted(*_passages(edge))}, penwidth={width:.2f}]")
     return f"{_HEAD}label={quoted(caption(folded))}\n" + "\n".join(lines) + "\n}\n"
@@ -43,7 +42,9 @@ def caption(folded: FoldedMap) -> str:
     return told
 
 
-def _passages(edge: Edge) -> tuple[str, str]:
+def _passages(edge: Edge) -> tuple[str, ...]:
+    if edge.source is Marker.START or edge.target is Marker.END:
+        return (f"{edge.frequency:,}",)
     return f"{edge.frequency:,}", duration(edge.total_us / edge.frequency / 1e6)
 
 

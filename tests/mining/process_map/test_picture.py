@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from orchestration.mining.process_map import Drawer, Edge, NotDrawn, dot_of, fold
+from orchestration.mining.process_map import Drawer, Edge, Marker, NotDrawn, dot_of, fold
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -24,7 +24,8 @@ def random_map(activities: int, edges: int, seed: int = 3) -> tuple[dict[str, in
     pairs = [(a, b) for a in names for b in names]
     chosen = draw.sample(pairs, min(edges, len(pairs)))
     found = [Edge(a, b, draw.randrange(1, 1000), draw.randrange(10**12)) for a, b in chosen]
-    return {name: draw.randrange(1, 5000) for name in names}, found
+    outer = [Edge(Marker.START, names[0], 7, 0), Edge(names[-1], Marker.END, 7, 0)]
+    return {name: draw.randrange(1, 5000) for name in names}, [*found, *outer]
 
 
 def texts(svg: str) -> list[str]:
@@ -39,7 +40,7 @@ def nodes_and_edges(svg: str) -> Counter[str | None]:
 def test_a_map_of_any_size_is_drawn_within_its_bounds(drawer: Drawer, activities: int, edges: int) -> None:
     svg = drawer.svg(dot_of(fold(*random_map(activities, edges))))
     drawn = nodes_and_edges(svg)
-    assert drawn["node"] == min(activities, 40)
+    assert drawn["node"] == min(activities, 40) + 2, "and start and end"
     assert 0 < drawn["edge"] <= 150
     told = " ".join(texts(svg))
     assert ("361 rare activities are folded into one" in told) == (activities == 400)
@@ -60,7 +61,7 @@ def test_no_activity_stands_alone_that_does_not_in_the_log() -> None:
     touched = {
         end for edge in folded.edges if edge.source != edge.target for end in (edge.source, edge.target)
     }
-    assert touched == set(events)
+    assert touched == {*events, Marker.START, Marker.END}
 
 
 def test_the_same_map_in_any_order_is_the_same_picture(drawer: Drawer) -> None:
@@ -75,7 +76,7 @@ def test_labels_of_a_log_are_text(drawer: Drawer) -> None:
     svg = drawer.svg(dot_of(fold({hostile: 3, "tab\tand\nline": 1}, [Edge(hostile, hostile, 2, 10**6)])))
     assert hostile in texts(svg)
     assert "tab and line" in texts(svg)
-    assert nodes_and_edges(svg)["node"] == 2
+    assert nodes_and_edges(svg)["node"] == 4
 
 
 def test_a_layout_that_takes_too_long_is_given_up_and_the_next_one_is_drawn() -> None:
