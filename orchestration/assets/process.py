@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, dbt_assets
 
+from orchestration.assets.pictures import draw_months
 from orchestration.assets.raw import Results
 from orchestration.assets.reporting import check_results, report_months
 from orchestration.mining.dbt_build import manifest_path
@@ -55,8 +56,9 @@ def process_models(context: dg.AssetExecutionContext, workspaces: Workspaces) ->
     for slug, months in months_by_workspace(context.partition_keys).items():
         with workspaces.open(slug, context) as opened:
             made = stage_process(opened.bench, months)
+            pictures = draw_months(opened.bench, made)
         for dataset in PROCESS_DATASETS:
-            report_months(context, slug, [o for o in made if o.dataset == dataset], dataset)
+            report_months(context, slug, [o for o in made if o.dataset == dataset], dataset, pictures)
         outcomes[slug] = made
     for spec in context.selected_asset_check_keys:
         dataset = spec.asset_key.path[-1]

@@ -36,12 +36,19 @@ _DAY_US = 86_400_000_000
 
 
 def report_months(
-    context: dg.AssetExecutionContext, slug: str, outcomes: Iterable[MonthOutcome], asset_key: str
+    context: dg.AssetExecutionContext,
+    slug: str,
+    outcomes: Iterable[MonthOutcome],
+    asset_key: str,
+    pictures: Mapping[tuple[str, str], Mapping[str, Any]] | None = None,
 ) -> None:
-    """Attach each month's outcome to the materialisation of its partition."""
+    """Attach each month's outcome, and its pictures by dataset and month, to the materialisation of its partition."""
     for outcome in outcomes:
+        drawn = (pictures or {}).get((outcome.dataset, outcome.month), {})
         context.add_asset_metadata(
-            month_metadata(outcome), asset_key=asset_key, partition_key=partition_key(slug, outcome.month)
+            {**month_metadata(outcome), **drawn},
+            asset_key=asset_key,
+            partition_key=partition_key(slug, outcome.month),
         )
 
 
