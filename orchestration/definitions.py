@@ -5,7 +5,7 @@ from dagster_aws.s3 import S3Resource
 from dagster_duckdb import DuckDBResource
 
 from orchestration.assets import events, explainability, process, provenance, raw
-from orchestration.automation import arrivals, intake, job_status, refresh
+from orchestration.automation import arrivals, freshness, intake, job_status, refresh
 from orchestration.resources import Workspaces
 
 
@@ -13,7 +13,10 @@ def build_definitions(**overrides: object) -> dg.Definitions:
     """The code location; a test passes its own resources by name."""
     resources = {"workspaces": Workspaces(duckdb=DuckDBResource(database=":memory:"), s3=S3Resource())}
     return dg.Definitions(
-        assets=dg.load_assets_from_modules([raw, events, process, explainability, provenance]),
+        assets=[
+            *dg.load_assets_from_modules([raw, events, process, explainability, provenance]),
+            freshness.releases_are_current,
+        ],
         jobs=[*refresh.JOBS, intake.intake_job],
         sensors=[arrivals.arrival_sensor, *job_status.SENSORS],
         schedules=[refresh.daily_refresh],

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from orchestration.automation import freshness
 from orchestration.automation.dead_runs import fail_dead_runs
 from orchestration.automation.intake import WORKSPACE_TAG, inbox_requests, intake_job
 from orchestration.automation.looks import Look, look_at_due, settle
@@ -35,11 +36,14 @@ def arrival_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     settle(settings, looks)
     for line in told(looks):
         context.log.info(line)
+    report_is_due = freshness.is_due(context.cursor, now)
     requests = [*intakes, *requests_of(looks)]
     return dg.SensorResult(
         run_requests=requests,
         dynamic_partitions_requests=_new_partitions(context.instance, looks),
         skip_reason=None if requests else "No workspace needs a run now.",
+        asset_events=[freshness.report(settings, now)] if report_is_due else [],
+        cursor=now.isoformat() if report_is_due else context.cursor,
     )
 
 

@@ -34,6 +34,16 @@ class PlannerMark:
     requested: int
 
 
+@dataclass(frozen=True, slots=True)
+class Staleness:
+    """How the workspaces of the installation are; ``longest`` names those that are stale for longest."""
+
+    workspaces: int
+    stale: int
+    oldest: datetime | None
+    longest: list[str]
+
+
 class UnknownMark(ControlPlaneError):
     """The workspace is not in sight."""
 
@@ -98,6 +108,23 @@ def find_mark(connection: Connection, workspace_id: str) -> PlannerMark:
     found = fetch_one(connection, PlannerMark, f"{_SELECT} where workspace_id = %s", (workspace_id,))
     if found is None:
         raise UnknownMark(f"There is no workspace {workspace_id} that you can see.")
+    return found
+
+
+def staleness(connection: Connection) -> Staleness:
+    """How many of the workspaces in sight are stale, since when, and up to three that are so for longest."""
+    found = fetch_one(
+        connection,
+        Staleness,
+        """
+        select count(*) as workspaces, count(stale_since) as stale, min(stale_since) as oldest,
+               coalesce(
+                   (array_agg(slug order by stale_since) filter (where stale_since is not null))[:3], '{}'
+               ) as longest
+        from planner_marks join workspaces on workspaces.id = workspace_id
+        """,
+    )
+    assert found is not None
     return found
 
 

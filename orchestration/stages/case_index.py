@@ -6,6 +6,7 @@ record changes it for exactly the home months whose cases it touches.
 """
 
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,11 +20,15 @@ CASE_INDEX_VERSION = source_version(sys.modules[__name__])
 
 
 def stage_case_index(bench: Workbench) -> list[str]:
-    """Bring the case index up to date with the staged events; returns the home months that changed."""
-    sources = bench.tree.files("event_index")
+    """Bring the case index up to date with the staged events; returns the home months that changed.
+
+    Event months stay stale until this has ended: a run that dies before is found by the next.
+    """
+    left = {part.month for part in bench.raw_parts}
+    sources = {month: file for month, file in bench.tree.files("event_index").items() if month in left}
     staged = bench.tree.files("case_index")
     with bench.session() as connection:
-        load_case_months(connection, bench.tree)
+        load_case_months(connection, bench.tree, left)
         homes = _home_months(connection)
         changed = [
             h for h, home in homes.items() if h not in staged or staged[h].fingerprint != home.fingerprint
@@ -45,7 +50,17 @@ def stage_case_index(bench: Workbench) -> list[str]:
             drafts.append(replace(draft, stats=stats))
         bench.tree.put(drafts)
     bench.tree.forget("case_index", [home for home in staged if home not in homes])
+    _note_indexed(bench.tree, left)
     return changed
+
+
+def _note_indexed(tree: WorkingTree, left: Collection[str]) -> None:
+    """Note on the event months that the index knows them, and drop those without raw files."""
+    events, indexes = tree.files("events"), tree.files("event_index")
+    tree.forget("event_index", [month for month in indexes if month not in left])
+    tree.forget("events", [month for month in events if month not in left])
+    unknown = [m for m, file in events.items() if m in left and not file.stats.get("indexed")]
+    tree.note("events", {month: {"indexed": True} for month in unknown})
 
 
 _HOME_SQL = """
@@ -66,9 +81,14 @@ def _inputs(
     ]
 
 
-def load_case_months(connection: duckdb.DuckDBPyConnection, tree: WorkingTree) -> None:
-    """Table ``case_months``: one row per case and event month, with the case's home month (that of its first event)."""
-    sources = tree.files("event_index")
+def load_case_months(
+    connection: duckdb.DuckDBPyConnection, tree: WorkingTree, left: Collection[str] | None = None
+) -> None:
+    """Table ``case_months``: one row per case and event month, with the case's home month (that of its first event).
+
+    Only the event months that are ``left``, if given.
+    """
+    sources = {m: file for m, file in tree.files("event_index").items() if left is None or m in left}
     rows = " union all ".join(
         f"select '{month}' as event_month, * from read_parquet('{tree.url(file)}')"
         for month, file in sources.items()

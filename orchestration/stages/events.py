@@ -61,10 +61,12 @@ def stage_events(bench: Workbench, months: Iterable[str]) -> list[MonthOutcome]:
         with ThreadPoolExecutor(bench.threads) as pool:
             made = list(pool.map(make, stale))
     _note_keyed(bench.tree, [p.month for p in bench.raw_parts if is_keyed(p) and p.month in months], keyed)
-    emptied = [m for m in months if m in staged and not any(p.month == m for p in bench.raw_parts)]
-    for dataset in ("events", "event_index"):
-        bench.tree.forget(dataset, emptied)
-    return outcomes(bench.tree, "events", months, made)
+    left = {part.month for part in bench.raw_parts}
+    # Months without raw files stay in the tree until the case index has let go of them (``stage_case_index``).
+    return [
+        outcome if outcome.month in left else MonthOutcome("events", outcome.month, "empty", 0)
+        for outcome in outcomes(bench.tree, "events", months, made)
+    ]
 
 
 def events_sources(parts: Iterable[RawPart]) -> str:

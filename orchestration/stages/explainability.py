@@ -37,7 +37,7 @@ def stage_explanations(bench: Workbench, months: Iterable[str]) -> list[MonthOut
     cases = bench.tree.files("cases")
     stale = stale_explanation_months(cases, bench.tree.files("explanations"))
     gone = [m for m in stale if m not in cases and (m in months or (m == WHOLE_ANALYSIS and not cases))]
-    for dataset in ("explanations", "contributions"):
+    for dataset in ("contributions", "explanations"):  # a month is stale as long as it has explanations
         bench.tree.forget(dataset, gone)
     wanted = [m for m in stale if m in cases and m in months]
     if cases and WHOLE_ANALYSIS in stale:

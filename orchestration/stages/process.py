@@ -35,7 +35,7 @@ def stage_process(bench: Workbench, months: Iterable[str]) -> list[MonthOutcome]
     months = sorted(months)
     case_index = bench.tree.files("case_index")
     stale = stale_case_months(case_index, bench.tree.files("cases"), bench.parameters, bench.as_of)
-    for dataset in PROCESS_DATASETS:
+    for dataset in reversed(PROCESS_DATASETS):  # cases last: a month is stale as long as it has some
         bench.tree.forget(dataset, [m for m in stale if m in months and m not in case_index])
     wanted = [m for m in stale if m in months and m in case_index]
     for batch in _batches(wanted, {m: int(case_index[m].stats["events"]) for m in wanted}):

@@ -38,6 +38,8 @@ def stale_event_months(raw_parts: Sequence[RawPart], events: Files) -> list[str]
         m for m, parts in by_month.items() if m not in events or events_sources(parts) != _sources(events[m])
     }
     stale |= events.keys() - by_month.keys()
+    # A run may have died between the events of a month and the case index.
+    stale |= {month for month, file in events.items() if not file.stats.get("indexed")}
     keyed = keyed_sources(raw_parts)
     stale |= {
         part.month

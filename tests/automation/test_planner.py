@@ -39,7 +39,7 @@ def staged(dataset: str, month: str, fingerprint: str = "", **stats: object) -> 
 def whole_tree(*months: str) -> WorkingTreeState:
     """A working tree in which everything is what its inputs say."""
     parts = [part(month) for month in months]
-    events = [staged("events", p.month, sources=events_sources([p])) for p in parts]
+    events = [staged("events", p.month, sources=events_sources([p]), indexed=True) for p in parts]
     index = {month: staged("case_index", month) for month in months}
     cases = {m: staged("cases", m, cases_fingerprint(i, PARAMETERS), events=1) for m, i in index.items()}
     explained = [
@@ -129,6 +129,7 @@ def keyed_tree(*parts: RawPart) -> WorkingTreeState:
             stats={
                 "sources": events_sources([p for p in parts if p.month == f.month]),
                 "keyed": keyed_sources(parts),
+                "indexed": True,
             },
         )
         if f.dataset == "events"
@@ -165,6 +166,17 @@ def test_months_that_a_killed_run_did_not_judge_stay_stale() -> None:
         f for f in before.files if f.dataset == "events"
     ]
     assert stale_months(replace(after, files=half)) == {"events": ["2024-01"]}
+
+
+def test_events_that_the_case_index_does_not_know_are_stale() -> None:
+    state = whole_tree("2024-01", "2024-02")
+    fresh = [
+        replace(f, stats={"sources": f.stats["sources"]})
+        if (f.dataset, f.month) == ("events", "2024-02")
+        else f
+        for f in state.files
+    ]
+    assert stale_months(replace(state, files=fresh)) == {"events": ["2024-02"]}
 
 
 def test_when_all_was_retracted_the_release_of_nothing_is_planned_once() -> None:
