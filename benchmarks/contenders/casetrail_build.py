@@ -48,7 +48,7 @@ def preparation(events: str) -> Callable[[duckdb.DuckDBPyConnection], None]:
         connection.execute(
             "create table input.parameters as select uuid() as workspace_id, uuid() as analysis_id, "
             "'bench' as workspace_slug, []::varchar[] as end_activities, null::bigint as silence_us, "
-            "timestamp '2025-01-01' as as_of, null::timestamp as left_edge"
+            "timestamp '2025-01-01' as as_of, null::timestamp as left_edge, null::varchar[] as happy_path"
         )
 
     return prepare

@@ -101,3 +101,29 @@ len(list_filter(list_zip({{ codes }}, {{ codes }}[2:]), lambda pair: pair[1] = p
 
 
 {% macro partition_id(home_month, workspace_slug) %}{{ home_month }} || '|' || {{ workspace_slug }}{% endmacro %}
+
+
+{#
+    The state of a case under the run's completion rule. `ends_well` tells whether its last activity is an end activity;
+    the parameters carry `has_completion_rule`.
+#}
+{% macro case_state(start_us, end_us, ends_well) %}
+case
+    when not parameters.has_completion_rule then 'completed'
+    -- The start of such a case is not known, so that its cycle time is not either.
+    when {{ start_us }} <= epoch_us(parameters.left_edge) then 'left_cut'
+    when {{ ends_well }} then 'completed'
+    when epoch_us(parameters.as_of) - {{ end_us }} >= parameters.silence_us then 'completed'
+    else 'open'
+end
+{% endmacro %}
+
+
+{% macro judging_parameters() %}
+(
+    select
+        *,
+        len(end_activities) > 0 or silence_us is not null as has_completion_rule
+    from {{ source('input', 'parameters') }}
+)
+{% endmacro %}

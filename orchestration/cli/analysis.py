@@ -25,13 +25,21 @@ def configure(
     silence_days: Annotated[
         int | None, typer.Option(help="A case without events for so many days is completed.", min=1)
     ] = None,
+    happy_path: Annotated[
+        list[str] | None,
+        typer.Option(help="The next activity of the happy path; give it once for each, in their order."),
+    ] = None,
     acting_user: ActingUser = None,
     as_json: AsJson = False,
 ) -> None:
-    """Set the completion rule; without options every case counts as completed. The next refresh applies it."""
+    """Set the completion rule and the happy path; the next refresh applies them.
+
+    Without a rule every case counts as completed. Without a happy path, each month's is its most frequent path among
+    completed cases.
+    """
     completion = {"end_activities": end_activity or [], "silence_days": silence_days}
     try:
-        parameters = AnalysisParameters.model_validate({"completion": completion})
+        parameters = AnalysisParameters.model_validate({"completion": completion, "happy_path": happy_path})
     except ValidationError as error:
         typer.echo(f"Error: {error.errors()[0]['msg']}", err=True)
         raise typer.Exit(2) from None

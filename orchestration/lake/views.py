@@ -84,20 +84,29 @@ MONTH_FILES: Mapping[str, Mapping[str, str]] = {
 }
 """Columns and DuckDB types of the files of each dataset. Timestamps are UTC, microseconds."""
 
-# One row per path of the whole analysis. Counts and microseconds add up over home months; averages do not.
+# One row per path of the whole analysis. Counts and microseconds add up over home months; averages do not, and neither
+# does the conformance to each month's own happy path. A declared happy path is that of all months.
 VARIANTS_ROLL_UP = """
-with totals as (
+with month_rows as (
+    select *, metadata ->> '$.conformance.happy_path' is not distinct from 'declared' as is_declared from {month_files}
+),
+
+totals as (
     select
         workspace_id,
         analysis_id,
         variant_id,
         variant_hash,
         any_value(activities) as activities,
-        any_value(metadata) as metadata,
+        if(
+            bool_and(is_declared), min(metadata), json_merge_patch(min(metadata), '{{"conformance": null}}')::varchar
+        ) as metadata,
+        bool_and(is_declared) as is_declared,
+        bool_or(is_happy_path) as is_happy_path,
         sum(frequency)::bigint as frequency,
         sum(completed_count)::bigint as completed_count,
         sum(total_cycle_time_us)::bigint as total_cycle_time_us
-    from {month_files}
+    from month_rows
     group by workspace_id, analysis_id, variant_id, variant_hash
 )
 
@@ -110,9 +119,12 @@ select
     frequency,
     completed_count,
     total_cycle_time_us / nullif(completed_count, 0) / 1e6 as avg_cycle_time_seconds,
-    completed_count > 0
-    and row_number() over (partition by analysis_id order by completed_count desc, variant_hash) = 1
-        as is_happy_path,
+    if(
+        is_declared,
+        is_happy_path,
+        completed_count > 0
+        and row_number() over (partition by analysis_id order by completed_count desc, variant_hash) = 1
+    ) as is_happy_path,
     metadata
 from totals
 """

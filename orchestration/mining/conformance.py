@@ -10,6 +10,9 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import duckdb
+import pyarrow as pa
+
 Step = TypeVar("Step", bound=Hashable)
 
 
@@ -85,3 +88,42 @@ class HappyPath(Generic[Step]):
         """Whether the LCS of the first ``there`` steps is as long without the path's step before ``here``."""
         mask = (1 << there) - 1
         return (rows[here] & mask).bit_count() == (rows[here - 1] & mask).bit_count()
+
+
+_ALIGNMENT = pa.struct(
+    [("fitness", pa.float64()), ("inserted", pa.list_(pa.string())), ("skipped", pa.list_(pa.string()))]
+)
+
+
+def register(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make ``align_to_happy_path(happy_path varchar[], path varchar[])`` known to a DuckDB database.
+
+    It gives a struct of ``fitness``, ``inserted`` and ``skipped``.
+    """
+    connection.create_function(
+        "align_to_happy_path",
+        _align_columns,
+        [duckdb.list_type("varchar"), duckdb.list_type("varchar")],  # type: ignore[list-item]
+        duckdb.struct_type(
+            {
+                "fitness": "double",  # type: ignore[dict-item]
+                "inserted": duckdb.list_type("varchar"),  # type: ignore[arg-type]
+                "skipped": duckdb.list_type("varchar"),  # type: ignore[arg-type]
+            }
+        ),
+        type="arrow",  # type: ignore[arg-type]
+    )
+
+
+def _align_columns(happy_paths: pa.ChunkedArray, paths: pa.ChunkedArray) -> pa.Array:
+    prepared: dict[tuple[str, ...], HappyPath[str]] = {}
+    found = []
+    for happy, path in zip(happy_paths.to_pylist(), paths.to_pylist(), strict=True):
+        steps = tuple(happy)
+        if steps not in prepared:
+            prepared[steps] = HappyPath(steps)
+        alignment = prepared[steps].align(path)
+        found.append(
+            {"fitness": alignment.fitness, "inserted": alignment.inserted, "skipped": alignment.skipped}
+        )
+    return pa.array(found, _ALIGNMENT)

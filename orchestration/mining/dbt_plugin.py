@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 from dbt.adapters.duckdb.plugins import BasePlugin
 
+from orchestration.mining import conformance
 from orchestration.mining.packing import GENERAL, Packing, describe_events
 
 
@@ -35,6 +36,7 @@ class Session:
         if self.error is not None:  # dbt asks again for each node after a failure
             raise self.error
         try:
+            conformance.register(connection)
             self.prepare(connection)
             fitting = describe_events(connection)
         except BaseException as error:
@@ -73,5 +75,5 @@ def _make_empty_input(connection: duckdb.DuckDBPyConnection) -> None:
     )
     connection.execute(
         "create table input.parameters (workspace_id uuid, analysis_id uuid, workspace_slug varchar, "
-        "end_activities varchar[], silence_us bigint, as_of timestamp, left_edge timestamp)"
+        "end_activities varchar[], silence_us bigint, as_of timestamp, left_edge timestamp, happy_path varchar[])"
     )

@@ -4,7 +4,7 @@ The numbers themselves are worked out in `dbt_project/models/marts/cases.sql`. F
 which need attributes and resources, are not here.
 """
 
-FEATURE_VERSION = 1
+FEATURE_VERSION = 2
 """Rises when a feature is added, dropped, moved or defined anew."""
 
 FEATURE_NAMES = (
@@ -14,5 +14,7 @@ FEATURE_NAMES = (
     "self_loops",
     "start_hour",
     "start_weekday",
+    "happy_path_fitness",
 )
-"""In the order of the vector. `start_hour` is 0-23 UTC, `start_weekday` 1 (Monday) to 7."""
+"""In the order of the vector. `start_hour` is 0-23 UTC, `start_weekday` 1 (Monday) to 7; `happy_path_fitness` is 0 to 1,
+and null in a month without a happy path."""

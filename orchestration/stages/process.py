@@ -104,7 +104,7 @@ def _create_parameters(bench: Workbench, connection: duckdb.DuckDBPyConnection) 
         create table input.parameters as
         select ?::uuid as workspace_id, ?::uuid as analysis_id, ?::varchar as workspace_slug,
                ?::varchar[] as end_activities, ?::bigint as silence_us, ?::timestamp as as_of,
-               ?::timestamp as left_edge
+               ?::timestamp as left_edge, ?::varchar[] as happy_path
         """,
         [
             bench.workspace_id,
@@ -114,6 +114,7 @@ def _create_parameters(bench: Workbench, connection: duckdb.DuckDBPyConnection) 
             None if rule.silence_days is None else rule.silence_days * 86_400_000_000,
             bench.as_of.replace(tzinfo=None),
             None if rule.left_edge is None else rule.left_edge.replace(tzinfo=None),
+            None if bench.parameters.happy_path is None else list(bench.parameters.happy_path),
         ],
     )
 

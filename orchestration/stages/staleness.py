@@ -55,7 +55,8 @@ def _sources(file: StagedFile) -> str:
 
 def cases_fingerprint(index: StagedFile, parameters: AnalysisParameters) -> str:
     """What the cases, variants and process map of a home month depend on, but for the clock (``stages.clock``)."""
-    return digest([PROCESS_VERSION, parameters.completion.model_dump(mode="json"), index.content_sha256])
+    asked = parameters.model_dump(mode="json", include={"completion", "happy_path"})
+    return digest([PROCESS_VERSION, asked, index.content_sha256])
 
 
 def stale_case_months(

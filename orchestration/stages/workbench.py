@@ -44,7 +44,11 @@ class Completion(BaseModel):
 
 
 class AnalysisParameters(BaseModel):
-    """``AnalysisJob.parameters``: the filters that select cases, what makes an event, and when a case is completed."""
+    """``AnalysisJob.parameters``: the filters that select cases, what makes an event, and when a case is completed.
+
+    ``happy_path`` declares the activities of the happy path; without it, each month's is its most frequent path among
+    completed cases.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,6 +57,7 @@ class AnalysisParameters(BaseModel):
     classifier: Annotated[tuple[ClassifierColumn, ...], Field(min_length=1)] = ("activity",)
     lifecycle: Lifecycle = "all"
     completion: Completion = Completion()
+    happy_path: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
 import itertools
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,50 @@ def test_the_happy_path_of_equally_frequent_variants_is_that_of_the_least_hash(
         ).fetchall()
 
         assert happy == [("a",)]
+
+
+def conforming(row: dict[str, object], happy_path: str, fitness: float) -> dict[str, object]:
+    conformance = {"happy_path": happy_path, "fitness": fitness}
+    return {**row, "metadata": json.dumps({"length": 2, "conformance": conformance})}
+
+
+def test_conformance_to_the_happy_path_of_a_month_is_not_that_of_the_analysis(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    months = [
+        [conforming(variant("a", 6, 6, SECOND, happy=True), "of the month", 1.0)],
+        [
+            conforming(variant("a", 1, 1, SECOND, happy=False), "of the month", 0.5),
+            conforming(variant("b", 2, 2, SECOND, happy=True), "of the month", 1.0),
+        ],
+    ]
+    urls = [write(connection, "variants", tmp_path / f"{n}.parquet", rows) for n, rows in enumerate(months)]
+
+    rows = connection.execute(
+        f"select variant_id, is_happy_path, metadata from ({view_sql('variants', ViewSource(urls))}) order by all"
+    ).fetchall()
+
+    assert rows == [("a", True, '{"length":2}'), ("b", False, '{"length":2}')]
+
+
+def test_a_declared_happy_path_is_that_of_all_months(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    months = [
+        [conforming(variant("a", 6, 6, SECOND, happy=False), "declared", 0.5)],
+        [
+            conforming(variant("a", 1, 1, SECOND, happy=False), "declared", 0.5),
+            conforming(variant("b", 2, 0, 0, happy=True), "declared", 1.0),
+        ],
+    ]
+    urls = [write(connection, "variants", tmp_path / f"{n}.parquet", rows) for n, rows in enumerate(months)]
+
+    rows = connection.execute(
+        f"select variant_id, is_happy_path, metadata->'conformance'->'fitness' "
+        f"from ({view_sql('variants', ViewSource(urls))}) order by all"
+    ).fetchall()
+
+    assert rows == [("a", False, "0.5"), ("b", True, "1.0")]
 
 
 def test_without_completed_cases_there_is_no_happy_path(

@@ -13,6 +13,7 @@ from uuid import UUID
 import duckdb
 import pyarrow as pa
 
+from orchestration.mining.conformance import HappyPath
 from orchestration.mining.dbt_build import build_process_models
 from orchestration.mining.packing import Packing
 
@@ -35,6 +36,7 @@ class Parameters:
     as_of_us: int = 0
     left_edge_us: int | None = None
     slug: str = "acme"
+    happy_path: tuple[str, ...] | None = None
 
 
 WORKSPACE, ANALYSIS = UUID(int=1), UUID(int=2)
@@ -61,7 +63,7 @@ def preparation(
         connection.execute(
             "create table input.parameters as select ?::uuid as workspace_id, ?::uuid as analysis_id, "
             "? as workspace_slug, ?::varchar[] as end_activities, ?::bigint as silence_us, "
-            "make_timestamp(?::bigint) as as_of, make_timestamp(?::bigint) as left_edge",
+            "make_timestamp(?::bigint) as as_of, make_timestamp(?::bigint) as left_edge, ?::varchar[] as happy_path",
             [
                 WORKSPACE,
                 ANALYSIS,
@@ -70,6 +72,7 @@ def preparation(
                 parameters.silence_us,
                 parameters.as_of_us,
                 parameters.left_edge_us,
+                None if parameters.happy_path is None else list(parameters.happy_path),
             ],
         )
         connection.execute("set global lock_configuration = true")
@@ -83,7 +86,10 @@ def built(
     with build_process_models(preparation(events, parameters), packing=packing) as build:
         return {
             "cases": rows(build.connection, "from main.cases order by global_case_id"),
-            "variants": rows(build.connection, "from main.variants order by home_month, variant_hash"),
+            "variants": [
+                {**row, "metadata": json.loads(row["metadata"])}
+                for row in rows(build.connection, "from main.variants order by home_month, variant_hash")
+            ],
             "process_map": rows(
                 build.connection,
                 "from main.process_map order by home_month, source_activity, target_activity",
@@ -102,9 +108,13 @@ def expected(events: Sequence[Event], parameters: Parameters) -> dict[str, list[
     for event in sorted(events, key=lambda e: (e.time_us, e.tie_order)):
         traces[event.case].append(event)
     cases = [_case(case, trace, parameters) for case, trace in sorted(traces.items())]
+    variants = _variants(cases, traces, parameters)
+    fitness = {(row["home_month"], row["variant_hash"]): _fitness(row) for row in variants}
+    for case in cases:
+        case["feature_vector"].append(fitness[case["home_month"], case["variant_hash"]])
     return {
         "cases": cases,
-        "variants": _variants(cases, traces),
+        "variants": variants,
         "process_map": _process_map(cases, traces),
     }
 
@@ -163,7 +173,24 @@ def _state(first: int, last: int, end: str, parameters: Parameters) -> str:
     return "completed" if end in parameters.end_activities or silent else "open"
 
 
-def _variants(cases: Sequence[Row], traces: dict[int, list[Event]]) -> list[Row]:
+def _fitness(variant: Row) -> float | None:
+    conformance = variant["metadata"]["conformance"]
+    return None if conformance is None else conformance["fitness"]
+
+
+def _conformance(happy: Sequence[str] | None, labels: Sequence[str], declared: bool) -> Row | None:
+    if happy is None:
+        return None
+    found = HappyPath(happy).align(labels)
+    return {
+        "happy_path": "declared" if declared else "of the month",
+        "fitness": found.fitness,
+        "inserted": list(found.inserted),
+        "skipped": list(found.skipped),
+    }
+
+
+def _variants(cases: Sequence[Row], traces: dict[int, list[Event]], parameters: Parameters) -> list[Row]:
     members: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for case in cases:
         members[case["home_month"], case["variant_hash"]].append(case)
@@ -177,14 +204,21 @@ def _variants(cases: Sequence[Row], traces: dict[int, list[Event]]) -> list[Row]
         if len(completed[key]) > len(completed[best]):
             happy[key[0]] = key
     found = []
+    paths = {
+        key: [event.activity for event in traces[group[0]["global_case_id"].int]]
+        for key, group in members.items()
+    }
     for key, group in sorted(members.items()):
-        labels = [event.activity for event in traces[group[0]["global_case_id"].int]]
+        labels = paths[key]
+        best = happy[key[0]]
+        happy_path = parameters.happy_path or (paths[best] if completed[best] else None)
         total, count = sum(completed[key]), len(completed[key])
         metadata = {
             "length": len(labels),
             "distinct_activities": len(set(labels)),
             "rework_events": len(labels) - len(set(labels)),
             "self_loops": _self_loops(labels),
+            "conformance": _conformance(happy_path, labels, parameters.happy_path is not None),
         }
         found.append(
             {
@@ -194,8 +228,8 @@ def _variants(cases: Sequence[Row], traces: dict[int, list[Event]]) -> list[Row]
                 "variant_hash": key[1],
                 "frequency": len(group),
                 "avg_cycle_time_seconds": total / count / 1e6 if count else None,
-                "is_happy_path": count > 0 and happy[key[0]] == key,
-                "metadata": json.dumps(metadata, separators=(",", ":")),
+                "is_happy_path": happy_path is not None and list(happy_path) == labels,
+                "metadata": metadata,
                 "home_month": key[0],
                 "partition_id": group[0]["partition_id"],
                 "activities": labels,

@@ -43,14 +43,15 @@ def test_the_unit_tests_of_the_models_pass(tmp_path: Path) -> None:
     outcome = dbtRunner(manifest=manifest).invoke(["build", "--quiet", *map(str, folders + outputs)])
     assert outcome.success, outcome.exception
     passed = [r for r in outcome.result.results if r.node.resource_type == "unit_test" and r.status == "pass"]
-    assert len(passed) == 8
+    assert len(passed) == 10
 
 
 def test_a_build_reports_its_tests_models_and_code(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with build_process_models(preparation(ONE_CASE, Parameters()), temp_directory=tmp_path) as build:
         assert {test.status for test in build.tests} == {"pass"}
         assert "every_event_is_in_a_case" in {test.name for test in build.tests}
-        assert set(build.model_seconds) == {"stg_traces", "stg_sequences", "cases", "variants", "process_map"}
+        staging = {"stg_traces", "stg_path_counts", "stg_sequences", "stg_paths"}
+        assert set(build.model_seconds) == {*staging, "cases", "variants", "process_map"}
         assert build.code_version == code_version()
         assert not build.packing.wide
         described = build.connection.execute("describe main.cases").fetchall()

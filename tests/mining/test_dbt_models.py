@@ -40,6 +40,7 @@ parameter_sets = st.builds(
     silence_us=st.none() | st.integers(0, 10_000_000),
     as_of_us=st.integers(SECONDS_2024 * 1_000_000, SECONDS_2024 * 1_000_000 + 10_000_000_000),
     left_edge_us=st.none() | whole_seconds,
+    happy_path=st.none() | st.lists(st.sampled_from([*LABELS, "never"]), min_size=1, max_size=4).map(tuple),
 )
 
 

@@ -48,7 +48,7 @@ def test_a_real_log_gives_the_known_figures(log: str, packing: Packing | None, s
         connection.execute(
             "create table input.parameters as select uuid() as workspace_id, uuid() as analysis_id, "
             "'acme' as workspace_slug, []::varchar[] as end_activities, null::bigint as silence_us, "
-            "timestamp '2020-01-01' as as_of, null::timestamp as left_edge"
+            "timestamp '2020-01-01' as as_of, null::timestamp as left_edge, null::varchar[] as happy_path"
         )
 
     with build_process_models(prepare, packing=packing) as build:

@@ -1,6 +1,6 @@
 with sequences as (
     select distinct codes
-    from {{ ref('stg_traces') }}
+    from {{ ref('stg_path_counts') }}
 ),
 
 identified as (
