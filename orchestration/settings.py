@@ -54,6 +54,11 @@ class Installation(BaseSettings):
     operator: Email = "operator@casetrail.local"
     webserver_host: str = "127.0.0.1"
     webserver_port: PositiveInt = 3000
+    feed_host: str = "127.0.0.1"
+    feed_port: PositiveInt = 3100
+    feed_token: SecretStr | None = None
+    feed_topics: tuple[str, ...] = ()
+    inbox_sweep_seconds: PositiveInt = 3600
     release_grace_seconds: PositiveInt = 3600
     max_run_seconds: PositiveInt = 7200
     query_memory: str = "1GB"

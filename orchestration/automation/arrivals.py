@@ -30,7 +30,7 @@ def arrival_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     for run_id in fail_dead_runs(context.instance, records, _JOB_NAMES, now):
         context.log.warning(f"run {run_id} is dead: its process was killed")
     busy = busy_workspaces(context.instance, records)
-    intakes = list(inbox_requests(busy))
+    intakes = list(inbox_requests(context.instance, busy, now))
     busy |= {request.tags[WORKSPACE_TAG] for request in intakes}
     looks = look_at_due(settings, plan_run, now, busy=busy)
     settle(settings, looks)

@@ -14,8 +14,8 @@ from orchestration.cli.workspace import ActingUser, AsJson, WorkspaceName, actin
 from orchestration.connectors.mapping import Mapping
 from orchestration.control_plane import arrivals, connectors, workspaces
 from orchestration.control_plane.errors import InvalidInput
+from orchestration.control_plane.inbox import CONNECTOR_TYPE
 from orchestration.stages.corrections import changed_mapping, remap_connector
-from orchestration.stages.intake import CONNECTOR_TYPE
 
 connector_app = typer.Typer(help="See connectors; change how their files are read.", no_args_is_help=True)
 

@@ -17,11 +17,10 @@ from orchestration.connectors.mapping import Mapping
 from orchestration.control_plane import arrivals
 from orchestration.control_plane.arrivals import Arrival, ArrivalFile, NewArrival
 from orchestration.control_plane.database import Connection
+from orchestration.control_plane.inbox import CONNECTOR_TYPE
 from orchestration.lake import layout
 from orchestration.lake.objects import WorkspaceStore
 from orchestration.stages.versions import landing_rules
-
-CONNECTOR_TYPE = "csv_upload"
 
 
 @dataclass(frozen=True)
