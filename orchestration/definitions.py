@@ -5,7 +5,7 @@ from dagster_aws.s3 import S3Resource
 from dagster_duckdb import DuckDBResource
 
 from orchestration.assets import events, explainability, process, provenance, raw
-from orchestration.automation import arrivals, freshness, intake, job_status, refresh
+from orchestration.automation import arrivals, delivery, freshness, job_status, refresh
 from orchestration.resources import Workspaces
 
 
@@ -17,7 +17,7 @@ def build_definitions(**overrides: object) -> dg.Definitions:
             *dg.load_assets_from_modules([raw, events, process, explainability, provenance]),
             freshness.releases_are_current,
         ],
-        jobs=[*refresh.JOBS, intake.intake_job],
+        jobs=[*refresh.JOBS, delivery.delivery_job],
         sensors=[arrivals.arrival_sensor, *job_status.SENSORS],
         schedules=[refresh.daily_refresh],
         resources={**resources, **overrides},

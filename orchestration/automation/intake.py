@@ -1,4 +1,4 @@
-"""Intake of dropped files: which workspaces have some, and the job that takes them in.
+"""Dropped files: which workspaces have some that wait.
 
 The sensor asks the ledger alone: `orchestration.feed` enters what is dropped, so that a workspace at rest costs no
 listing.
@@ -11,9 +11,7 @@ from itertools import groupby
 import dagster as dg
 
 from orchestration.control_plane import database, inbox, workspaces
-from orchestration.control_plane.liveness import prove_alive
-from orchestration.settings import load_installation, load_settings
-from orchestration.stages.inbox import take_in_dropped
+from orchestration.settings import load_settings
 from orchestration.stages.workbench import digest
 
 WORKSPACE_TAG = "casetrail/workspace"
@@ -26,7 +24,7 @@ MOST_A_DAY = 3
 def inbox_requests(
     instance: dg.DagsterInstance, busy: Collection[str], now: datetime
 ) -> Iterator[dg.RunRequest]:
-    """One intake run for each workspace with waiting files, in one query; the run key names these files.
+    """One delivery run for each workspace with waiting files, in one query; the run key names these files.
 
     A workspace that is ``busy`` (its slug) waits for the end of its run. ``now`` is UTC.
     """
@@ -40,32 +38,5 @@ def inbox_requests(
             tried = instance.get_runs_count(dg.RunsFilter(tags=tags))
             today = dg.RunsFilter(tags=tags, created_after=now - timedelta(days=1))
             if tried < MOST_A_DAY or instance.get_runs_count(today) < MOST_A_DAY:
-                run_key = f"{tags[WORKSPACE_TAG]}/intake/{subject}/{tried}"
-                yield dg.RunRequest(job_name="intake_job", run_key=run_key, tags=tags)
-
-
-@dg.op(out=dg.Out(dg.Nothing))
-def take_in_dropped_files(context: dg.OpExecutionContext) -> None:
-    """Take in what lies in the inboxes of the run's workspace (its `casetrail/workspace` tag)."""
-    settings, slug, failed = load_settings(), context.run.tags[WORKSPACE_TAG], []
-    prove_alive(settings.system_dsn, context.run_id)
-    for dropped in take_in_dropped(settings, slug):
-        context.log.info(f"{dropped.object_key}: {dropped.status}. {dropped.message}")
-        if dropped.status == "failed":
-            failed.append(dropped)
-    if failed:
-        named = "; ".join(f"{dropped.object_key}: {dropped.message}" for dropped in failed)
-        raise dg.Failure(
-            f"{len(failed)} dropped file(s) could not be read, the others landed. {named}",
-            allow_retries=False,
-        )
-
-
-@dg.job(
-    executor_def=dg.in_process_executor,
-    tags={"dagster/max_runtime": str(load_installation().max_run_seconds)},
-    description="Takes in files that were dropped into a workspace's inbox.",
-)
-def intake_job() -> None:
-    """One op: there is nothing to run in parallel in one workspace."""
-    take_in_dropped_files()
+                run_key = f"{tags[WORKSPACE_TAG]}/delivery/{subject}/{tried}"
+                yield dg.RunRequest(job_name="delivery_job", run_key=run_key, tags=tags)

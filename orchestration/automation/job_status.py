@@ -2,7 +2,6 @@
 
 import dagster as dg
 
-from orchestration.automation.intake import intake_job
 from orchestration.automation.under_way import workspaces_named
 from orchestration.control_plane import database, jobs, workspaces
 from orchestration.settings import load_settings
@@ -23,12 +22,12 @@ def note_failure(slug: str, message: str) -> None:
     name="failed_runs", default_status=dg.DefaultSensorStatus.RUNNING, minimum_interval_seconds=5
 )
 def failed_runs(context: dg.RunFailureSensorContext) -> None:
-    """A failed or crashed run makes its workspace's standing job failed, unless it was an intake.
+    """A failed or crashed run makes its workspace's standing job failed, if that was running.
 
-    An intake does not start the standing job: what became of each dropped file is in the ledger of the inbox.
+    A delivery that found only unreadable files has not started it: what became of each is in the ledger of the inbox.
     """
     slug = _only_workspace(context.dagster_run)
-    if slug is not None and context.dagster_run.job_name != intake_job.name:
+    if slug is not None:
         note_failure(slug, f"{_cause(context)} (run {context.dagster_run.run_id})"[:2000])
 
 

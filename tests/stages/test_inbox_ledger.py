@@ -20,7 +20,7 @@ class Inbox:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        slug = f"inbox-{uuid4().hex[:8]}"
+        self.slug = slug = f"inbox-{uuid4().hex[:8]}"
         with database.as_user(settings.app_dsn, settings.operator) as connection:
             created = workspaces.create_workspace(connection, slug, "EU", "pro", settings.operator, slug)
             connector = connectors.ensure_connector(connection, created.id, "csv_upload", "nightly", {})
