@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from orchestration.automation import freshness
+from orchestration.automation import corrections, freshness
 from orchestration.automation.dead_runs import fail_dead_runs
 from orchestration.automation.delivery import delivery_job
 from orchestration.automation.intake import WORKSPACE_TAG, inbox_requests
@@ -16,7 +16,7 @@ from orchestration.automation.under_way import busy_workspaces, runs_in_progress
 from orchestration.partitions import WORKSPACE_PARTITIONS_NAME, workspace_partitions
 from orchestration.settings import load_settings
 
-_JOB_NAMES = {*(job.name for job in JOBS), delivery_job.name}
+_JOB_NAMES = {*(job.name for job in JOBS), delivery_job.name, *(job.name for job in corrections.JOBS)}
 
 
 @dg.sensor(
