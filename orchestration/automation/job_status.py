@@ -4,18 +4,26 @@ import dagster as dg
 
 from orchestration.automation.under_way import workspaces_named
 from orchestration.control_plane import database, jobs, workspaces
+from orchestration.notify.rounds import report_failure
 from orchestration.settings import load_settings
 
 
 def note_failure(slug: str, message: str) -> None:
-    """The standing job of a workspace failed with this message, unless a newer attempt has already ended it."""
-    dsn = load_settings().system_dsn
+    """The standing job of a workspace failed with this message, unless a newer attempt has already ended it.
+
+    Its channels are told, though a round may find the next attempt under way already. A run that did not touch the
+    job, such as a delivery of unreadable files, is no failed refresh.
+    """
+    settings = load_settings()
+    dsn = settings.system_dsn
     with database.as_system(dsn, None) as connection:
         workspace = workspaces.find_workspace(connection, slug)
     with database.as_system(dsn, workspace.id) as connection:
         job = jobs.standing_job(connection, workspace.id)
         if job.status == "running":
             jobs.fail(connection, workspace.id, job.id, job.attempt, message)
+    if job.status in ("running", "failed"):
+        report_failure(settings, workspace.id, message)
 
 
 @dg.run_failure_sensor(

@@ -6,6 +6,7 @@ here.
 
 import fcntl
 import json
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,11 +15,11 @@ from pathlib import Path
 from typing import Literal
 
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from orchestration.services.dagster_processes import DagsterProcesses, Service, choose_webserver_port
 from orchestration.services.feed import Feed
-from orchestration.services.files import make_passable, write_private
+from orchestration.services.files import load_or_create, make_passable, write_private
 from orchestration.services.postgres import Postgres
 from orchestration.services.processes import started_at
 from orchestration.services.seaweedfs import SeaweedFS
@@ -45,6 +46,12 @@ class ServiceStatus:
     endpoint: str | None = None
     pid: int | None = None
     since: datetime | None = None
+
+
+class _KeptKey(BaseModel):
+    """The key that stored secrets are sealed with; lost, they have to be entered anew."""
+
+    secret_key: str
 
 
 class Stack:
@@ -137,6 +144,8 @@ class Stack:
             endpoints |= self.postgres.endpoints()
         if self.s3:
             endpoints |= self.s3.endpoints()
+        kept = load_or_create(self._home / "secret-key.json", _KeptKey, _new_key)
+        endpoints["secret_key"] = kept.secret_key
         before = self._known_endpoints()
         port_before = before.get("webserver_port")
         endpoints["webserver_port"] = choose_webserver_port(
@@ -151,6 +160,10 @@ class Stack:
         file = self._installation.endpoints_file
         known: dict[str, str | int] = json.loads(file.read_text()) if file.exists() else {}
         return known
+
+
+def _new_key() -> _KeptKey:
+    return _KeptKey(secret_key=secrets.token_urlsafe(32))
 
 
 def describe_dsn(dsn: SecretStr) -> str:

@@ -34,8 +34,16 @@ def take_in_dropped(settings: Settings, slug: str) -> Iterator[Dropped]:
     store = WorkspaceStore(CredentialBroker(settings).for_workspace(workspace.id, workspace.region))
     with database.as_system(settings.system_dsn, workspace.id) as connection:
         waiting = inbox.waiting_files(connection)
+    in_error: set[str] = set()
     for file in waiting:
-        yield _take_in(settings, store, file)
+        dropped = _take_in(settings, store, file)
+        if dropped.status == "failed":
+            in_error.add(file.connector_id)
+        if file.connector_id in in_error:
+            # What lands clears an error, but not that of a file which came with it.
+            with database.as_system(settings.system_dsn, workspace.id) as connection:
+                connectors.set_status(connection, workspace.id, file.connector_id, "error")
+        yield dropped
 
 
 def _take_in(settings: Settings, store: WorkspaceStore, file: InboxFile) -> Dropped:

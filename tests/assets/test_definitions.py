@@ -35,6 +35,7 @@ SENSORS = {
     "readmissions": {"readmit_quarantine"},
     "failed_runs": set(),
     "canceled_runs": set(),
+    "notifications": set(),
 }
 OP_JOBS = {"delivery_job", "retract_arrival", "remap_connector", "readmit_quarantine", "refresh_workspace"}
 SECRETS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
