@@ -5,7 +5,15 @@ from dagster_aws.s3 import S3Resource
 from dagster_duckdb import DuckDBResource
 
 from orchestration.assets import events, explainability, process, provenance, raw
-from orchestration.automation import arrivals, freshness, intake, job_status, refresh
+from orchestration.automation import (
+    arrivals,
+    corrections,
+    delivery,
+    freshness,
+    job_status,
+    notifications,
+    refresh,
+)
 from orchestration.resources import Workspaces
 
 
@@ -17,8 +25,13 @@ def build_definitions(**overrides: object) -> dg.Definitions:
             *dg.load_assets_from_modules([raw, events, process, explainability, provenance]),
             freshness.releases_are_current,
         ],
-        jobs=[*refresh.JOBS, intake.intake_job],
-        sensors=[arrivals.arrival_sensor, *job_status.SENSORS],
+        jobs=[*refresh.JOBS, delivery.delivery_job, *corrections.JOBS],
+        sensors=[
+            arrivals.arrival_sensor,
+            corrections.readmissions,
+            *job_status.SENSORS,
+            notifications.notification_sensor,
+        ],
         schedules=[refresh.daily_refresh],
         resources={**resources, **overrides},
         executor=dg.in_process_executor,

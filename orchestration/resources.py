@@ -32,6 +32,8 @@ class _Begin:
     ledger: int
 
 
+RunContext = dg.AssetExecutionContext | dg.OpExecutionContext
+
 _begun: dict[tuple[str, str], _Begin] = {}
 _pooled: set[int] = set()
 
@@ -58,7 +60,7 @@ class Workspaces(dg.ConfigurableResource):  # type: ignore[type-arg]
         return load_settings()
 
     @contextmanager
-    def open(self, slug: str, context: dg.AssetExecutionContext) -> Iterator[OpenedWorkspace]:
+    def open(self, slug: str, context: RunContext) -> Iterator[OpenedWorkspace]:
         """One workspace at a time, held by its lock; the credentials reach that workspace's prefix alone.
 
         The workspace's standing job is running from here on, until its release or its failure.
@@ -81,11 +83,11 @@ class Workspaces(dg.ConfigurableResource):  # type: ignore[type-arg]
                     jobs.start(connection, opened.workspace.id, opened.job.id)
             yield opened
 
-    def is_overtaken(self, slug: str, context: dg.AssetExecutionContext) -> bool:
+    def is_overtaken(self, slug: str, context: RunContext) -> bool:
         """Whether arrivals or parameters of the workspace have changed since the run was planned."""
         return self._ledger(slug) > self._begin(slug, context).ledger
 
-    def _begin(self, slug: str, context: dg.AssetExecutionContext) -> _Begin:
+    def _begin(self, slug: str, context: RunContext) -> _Begin:
         key = (context.run.run_id, slug)
         if key not in _begun:
             planned = context.run.tags.get(LEDGER_TAG)

@@ -7,7 +7,7 @@ writes, then the defaults below. What a service is, and how it is started, belon
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SecretStr, StringConstraints, ValidationError, model_validator
 from pydantic_settings import (
@@ -22,6 +22,7 @@ ENDPOINTS_FILE = "endpoints.json"
 Month = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
 Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$", to_lower=True)]
 PositiveInt = Annotated[int, Field(gt=0)]
+SecretKey = Annotated[SecretStr, Field(min_length=32)]
 
 
 class SettingsError(ValueError):
@@ -54,12 +55,25 @@ class Installation(BaseSettings):
     operator: Email = "operator@casetrail.local"
     webserver_host: str = "127.0.0.1"
     webserver_port: PositiveInt = 3000
+    feed_host: str = "127.0.0.1"
+    feed_port: PositiveInt = 3100
+    feed_token: SecretStr | None = None
+    feed_topics: tuple[str, ...] = ()
+    inbox_sweep_seconds: PositiveInt = 3600
     release_grace_seconds: PositiveInt = 3600
     max_run_seconds: PositiveInt = 7200
     query_memory: str = "1GB"
     query_seconds: PositiveInt = 60
     s3_buckets: dict[str, str] = Field(default_factory=default_buckets)
     s3_signing_regions: dict[str, str] = Field(default_factory=dict)
+    secret_key: SecretKey | None = None
+    notify_internal_hosts: list[str] = Field(default_factory=list)
+    smtp_host: str | None = None
+    smtp_port: PositiveInt = 587
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    smtp_user: str | None = None
+    smtp_password: SecretStr | None = None
+    smtp_from: Email = "casetrail@localhost"
 
     @model_validator(mode="after")
     def _home_is_absolute(self) -> Self:

@@ -6,7 +6,7 @@ from orchestration.assets.raw import Results
 from orchestration.assets.reporting import check_results, report_months
 from orchestration.checks.audits import AUDITS, check_specs
 from orchestration.partitions import months_by_workspace, workspace_months
-from orchestration.resources import Workspaces
+from orchestration.resources import RunContext, Workspaces
 from orchestration.stages.opening import OpenedWorkspace
 from orchestration.stages.publish import overtaken_outcomes, release_workspace
 from orchestration.stages.release import TreeStale
@@ -30,16 +30,17 @@ def provenance(context: dg.AssetExecutionContext, workspaces: Workspaces) -> Res
     outcomes = {}
     for slug, months in months_by_workspace(context.partition_keys).items():
         with workspaces.open(slug, context) as opened:
-            made = _released(workspaces, opened, months, context)
+            made = released(workspaces, opened, months, context)
         report_months(context, slug, made, "provenance")
         outcomes[slug] = made
     yield from check_results(outcomes, "provenance", AUDITS["provenance"])
     yield dg.MaterializeResult(asset_key="provenance")
 
 
-def _released(
-    workspaces: Workspaces, opened: OpenedWorkspace, months: list[str], context: dg.AssetExecutionContext
+def released(
+    workspaces: Workspaces, opened: OpenedWorkspace, months: list[str], context: RunContext
 ) -> list[MonthOutcome]:
+    """Release the working tree, unless new data came during the run; what to tell of each month."""
     slug = opened.workspace.slug
     try:
         return release_workspace(workspaces.settings(), opened, months, context.run.run_id)

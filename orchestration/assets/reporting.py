@@ -52,6 +52,20 @@ def report_months(
         )
 
 
+def materialisations(
+    slug: str, outcomes: Iterable[MonthOutcome], asset_key: str
+) -> Iterator[dg.AssetMaterialization]:
+    """Each month's outcome as a materialisation of its partition, for a run that is not the asset's own."""
+    for outcome in outcomes:
+        versions = {"code_version": outcome.code_version, "data_version": outcome.content_sha256}
+        yield dg.AssetMaterialization(
+            asset_key=asset_key,
+            partition=partition_key(slug, outcome.month),
+            metadata=month_metadata(outcome),
+            tags={f"dagster/{name}": version for name, version in versions.items() if version},
+        )
+
+
 def month_metadata(outcome: MonthOutcome) -> dict[str, Any]:
     """What the UI shows of a month: first what a person reads, then numbers that plot, last the lineage."""
     stats = outcome.stats

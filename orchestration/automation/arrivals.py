@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from orchestration.automation import freshness
+from orchestration.automation import corrections, freshness
 from orchestration.automation.dead_runs import fail_dead_runs
-from orchestration.automation.intake import WORKSPACE_TAG, inbox_requests, intake_job
+from orchestration.automation.delivery import delivery_job
+from orchestration.automation.intake import WORKSPACE_TAG, inbox_requests
 from orchestration.automation.looks import Look, look_at_due, settle
 from orchestration.automation.planner import plan_run
 from orchestration.automation.refresh import JOBS, requests_of
@@ -15,29 +16,29 @@ from orchestration.automation.under_way import busy_workspaces, runs_in_progress
 from orchestration.partitions import WORKSPACE_PARTITIONS_NAME, workspace_partitions
 from orchestration.settings import load_settings
 
-_JOB_NAMES = {*(job.name for job in JOBS), intake_job.name}
+_JOB_NAMES = {*(job.name for job in JOBS), delivery_job.name, *(job.name for job in corrections.JOBS)}
 
 
 @dg.sensor(
-    jobs=[*JOBS, intake_job],
+    jobs=[*JOBS, delivery_job],
     minimum_interval_seconds=5,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def arrival_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    """Start what workspaces need: intake of dropped files, arrival run, case run, or another attempt at one of them."""
+    """Start what workspaces need: a delivery of dropped files, arrival run, case run, or another attempt at one."""
     settings, now = load_settings(), datetime.now(UTC)
     records = runs_in_progress(context.instance)
     for run_id in fail_dead_runs(context.instance, records, _JOB_NAMES, now):
         context.log.warning(f"run {run_id} is dead: its process was killed")
     busy = busy_workspaces(context.instance, records)
-    intakes = list(inbox_requests(busy))
-    busy |= {request.tags[WORKSPACE_TAG] for request in intakes}
+    deliveries = list(inbox_requests(context.instance, busy, now))
+    busy |= {request.tags[WORKSPACE_TAG] for request in deliveries}
     looks = look_at_due(settings, plan_run, now, busy=busy)
     settle(settings, looks)
     for line in told(looks):
         context.log.info(line)
     report_is_due = freshness.is_due(context.cursor, now)
-    requests = [*intakes, *requests_of(looks)]
+    requests = [*deliveries, *requests_of(looks)]
     return dg.SensorResult(
         run_requests=requests,
         dynamic_partitions_requests=_new_partitions(context.instance, looks),

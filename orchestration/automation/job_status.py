@@ -2,33 +2,40 @@
 
 import dagster as dg
 
-from orchestration.automation.intake import intake_job
 from orchestration.automation.under_way import workspaces_named
 from orchestration.control_plane import database, jobs, workspaces
+from orchestration.notify.rounds import report_failure
 from orchestration.settings import load_settings
 
 
 def note_failure(slug: str, message: str) -> None:
-    """The standing job of a workspace failed with this message, unless a newer attempt has already ended it."""
-    dsn = load_settings().system_dsn
+    """The standing job of a workspace failed with this message, unless a newer attempt has already ended it.
+
+    Its channels are told, though a round may find the next attempt under way already. A run that did not touch the
+    job, such as a delivery of unreadable files, is no failed refresh.
+    """
+    settings = load_settings()
+    dsn = settings.system_dsn
     with database.as_system(dsn, None) as connection:
         workspace = workspaces.find_workspace(connection, slug)
     with database.as_system(dsn, workspace.id) as connection:
         job = jobs.standing_job(connection, workspace.id)
         if job.status == "running":
             jobs.fail(connection, workspace.id, job.id, job.attempt, message)
+    if job.status in ("running", "failed"):
+        report_failure(settings, workspace.id, message)
 
 
 @dg.run_failure_sensor(
     name="failed_runs", default_status=dg.DefaultSensorStatus.RUNNING, minimum_interval_seconds=5
 )
 def failed_runs(context: dg.RunFailureSensorContext) -> None:
-    """A failed or crashed run makes its workspace's standing job failed, unless it was an intake.
+    """A failed or crashed run makes its workspace's standing job failed, if that was running.
 
-    An intake does not start the standing job: what became of each dropped file is in the ledger of the inbox.
+    A delivery that found only unreadable files has not started it: what became of each is in the ledger of the inbox.
     """
     slug = _only_workspace(context.dagster_run)
-    if slug is not None and context.dagster_run.job_name != intake_job.name:
+    if slug is not None:
         note_failure(slug, f"{_cause(context)} (run {context.dagster_run.run_id})"[:2000])
 
 

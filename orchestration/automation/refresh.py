@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from orchestration.automation.intake import WORKSPACE_TAG
+from orchestration.automation.intake import PLAN_TAG, WORKSPACE_TAG
 from orchestration.automation.looks import Look, look_at_due
 from orchestration.automation.planner import RunKind, RunPlan, plan_catch_up
 from orchestration.automation.under_way import busy_workspaces, runs_in_progress
@@ -13,8 +13,6 @@ from orchestration.control_plane.planner_marks import PlannerMark
 from orchestration.partitions import partition_key, workspace_months
 from orchestration.resources import LEDGER_TAG
 from orchestration.settings import load_installation, load_settings
-
-PLAN_TAG = "casetrail/plan"
 
 _CASES = dg.AssetSelection.assets("cases", "variants", "process_map", "explainability", "provenance")
 _ARRIVAL = dg.AssetSelection.assets("raw_csv_upload", "events")

@@ -7,6 +7,7 @@ from orchestration.cli.analysis import analysis_app
 from orchestration.cli.arrivals import arrivals_app
 from orchestration.cli.connector import connector_app
 from orchestration.cli.demo import demo
+from orchestration.cli.notify import notify_app
 from orchestration.cli.quarantine import quarantine_app
 from orchestration.cli.refresh import refresh
 from orchestration.cli.release import provenance_app, query
@@ -28,6 +29,7 @@ app.add_typer(connector_app, name="connector")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(analysis_app, name="analysis")
 app.add_typer(provenance_app, name="provenance")
+app.add_typer(notify_app, name="notify")
 
 
 def main() -> None:

@@ -1,7 +1,5 @@
 """``casetrail connector``: where records come from, and reading them with another mapping."""
 
-import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,15 +9,11 @@ import typer
 from orchestration.cli.desk import Reason, open_desk, print_json, print_rows
 from orchestration.cli.waiting import Timeout, Wait, wait_and_tell
 from orchestration.cli.workspace import ActingUser, AsJson, WorkspaceName, acting
-from orchestration.connectors.mapping import Mapping
 from orchestration.control_plane import arrivals, connectors, workspaces
-from orchestration.control_plane.errors import InvalidInput
-from orchestration.stages.corrections import changed_mapping, remap_connector
-from orchestration.stages.intake import CONNECTOR_TYPE
+from orchestration.control_plane.inbox import CONNECTOR_TYPE
+from orchestration.stages.corrections import given_changes, remap_connector
 
 connector_app = typer.Typer(help="See connectors; change how their files are read.", no_args_is_help=True)
-
-_LISTS = ("record_key", "null")
 
 
 @connector_app.command("list")
@@ -87,32 +81,3 @@ def remap(
             )
     if as_json:
         print_json(told)
-
-
-def given_changes(whole: str | None, pairs: Sequence[str]) -> dict[str, Any]:
-    """Fields of a mapping and their new values, from a whole mapping as JSON and ``field=value`` pairs over it.
-
-    Raises:
-        InvalidInput: nothing was given, or not in this form.
-    """
-    changes: dict[str, Any] = {}
-    if whole is not None:
-        try:
-            changes = changed_mapping({}, json.loads(whole)).model_dump(mode="json")
-        except (json.JSONDecodeError, TypeError) as error:
-            raise InvalidInput(f"--mapping is not a JSON object: {error}") from None
-    said: dict[str, list[str]] = {}
-    for pair in pairs:
-        field, equals, value = pair.partition("=")
-        if not equals or field not in Mapping.model_fields:
-            raise InvalidInput(
-                f"--set {pair}: give FIELD=VALUE, where FIELD is one of {', '.join(Mapping.model_fields)}."
-            )
-        said.setdefault(field, []).extend([value] if value else [])
-    for field, values in said.items():
-        if field not in _LISTS and len(values) > 1:
-            raise InvalidInput(f"--set {field} was given more than once.")
-        changes[field] = values if field in _LISTS else values[0] if values else None
-    if not changes:
-        raise InvalidInput("Say what to change: --set FIELD=VALUE or --mapping FILE.json.")
-    return changes

@@ -70,7 +70,7 @@ def _show(services: list[ServiceStatus], as_json: bool) -> None:
     for service in services:
         since = f"since {service.since:%Y-%m-%d %H:%M:%S} UTC" if service.since else ""
         pid = f"pid {service.pid}" if service.pid else ""
-        line = f"{service.name:<10} {service.state:<9} {pid:<12} {service.endpoint or '':<44} {since}"
+        line = f"{service.name:<12} {service.state:<9} {pid:<12} {service.endpoint or '':<44} {since}"
         typer.echo(line.rstrip())
 
 

@@ -20,11 +20,12 @@ from orchestration.connectors.mapping import Hints
 from orchestration.connectors.probe import Probe, probe
 from orchestration.control_plane import connectors, database, workspaces
 from orchestration.control_plane.connectors import Connector
+from orchestration.control_plane.inbox import CONNECTOR_TYPE
 from orchestration.control_plane.workspaces import Workspace
 from orchestration.lake.credentials import CredentialBroker
 from orchestration.lake.objects import WorkspaceStore
 from orchestration.settings import Settings, load_settings
-from orchestration.stages.intake import CONNECTOR_TYPE, Intake, take_in
+from orchestration.stages.intake import Intake, take_in
 
 CONNECTOR_NAME = "uploads"
 PROBED_RECORDS = 20_000

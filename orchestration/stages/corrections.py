@@ -4,6 +4,7 @@ New versions are read and stored first; the ledger changes in one transaction at
 correction or nothing, and a crash before leaves objects that nobody names.
 """
 
+import json
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -29,6 +30,9 @@ from orchestration.stages.intake import Intake, file_sha256, read_and_store
 from orchestration.stages.versions import landing_rules, lands_alike, readmissible
 
 Progress = Callable[[str], None]
+
+_SEVERAL = ("record_key", "null")
+"""Fields of a mapping that take more than one value."""
 
 
 class NothingToCorrect(InvalidInput):
@@ -144,6 +148,35 @@ def changed_mapping(mapping: dict[str, Any], changes: dict[str, Any]) -> Mapping
         raise InvalidInput(
             f"{field}: {first['msg']}. The fields of a mapping: {', '.join(Mapping.model_fields)}."
         ) from None
+
+
+def given_changes(whole: str | None, pairs: Sequence[str]) -> dict[str, Any]:
+    """Fields of a mapping and their new values, from a whole mapping as JSON and ``field=value`` pairs over it.
+
+    Raises:
+        InvalidInput: nothing was given, or not in this form.
+    """
+    changes: dict[str, Any] = {}
+    if whole is not None:
+        try:
+            changes = changed_mapping({}, json.loads(whole)).model_dump(mode="json")
+        except (json.JSONDecodeError, TypeError) as error:
+            raise InvalidInput(f"The mapping is not a JSON object: {error}") from None
+    said: dict[str, list[str]] = {}
+    for pair in pairs:
+        field, equals, value = pair.partition("=")
+        if not equals or field not in Mapping.model_fields:
+            raise InvalidInput(
+                f"{pair}: give FIELD=VALUE, where FIELD is one of {', '.join(Mapping.model_fields)}."
+            )
+        said.setdefault(field, []).extend([value] if value else [])
+    for field, values in said.items():
+        if field not in _SEVERAL and len(values) > 1:
+            raise InvalidInput(f"{field} was given more than once.")
+        changes[field] = values if field in _SEVERAL else values[0] if values else None
+    if not changes:
+        raise InvalidInput("Say what to change: FIELD=VALUE, or a whole mapping as JSON.")
+    return changes
 
 
 def readmit(desk: Desk, reason: str, now: datetime | None = None) -> list[Corrected]:

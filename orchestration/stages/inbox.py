@@ -1,4 +1,4 @@
-"""Dropped files become arrivals: find what is new in a workspace's inboxes, take it in, keep the reason if it fails."""
+"""Dropped files become arrivals: take in what waits in a workspace's inboxes, and keep the reason if it fails."""
 
 import tempfile
 from collections.abc import Iterator
@@ -12,11 +12,10 @@ from orchestration.connectors.mapping import Mapping
 from orchestration.connectors.probe import probe
 from orchestration.control_plane import connectors, database, inbox, workspaces
 from orchestration.control_plane.inbox import InboxFile
-from orchestration.lake import layout
 from orchestration.lake.credentials import CredentialBroker
-from orchestration.lake.objects import WorkspaceStore
+from orchestration.lake.objects import ObjectMissing, WorkspaceStore
 from orchestration.settings import Settings
-from orchestration.stages.intake import CONNECTOR_TYPE, take_in
+from orchestration.stages.intake import take_in
 
 
 @dataclass(frozen=True)
@@ -28,37 +27,23 @@ class Dropped:
     message: str
 
 
-def new_objects(settings: Settings, slug: str) -> list[tuple[str, str]]:
-    """(key, etag) of what is new in the workspace's inboxes; a failed file waits for a new version of itself."""
-    workspace, store, owners = _inboxes(settings, slug)
-    with database.as_system(settings.system_dsn, workspace.id) as connection:
-        done = {
-            (f.object_key, f.etag) for f in inbox.inbox_files(connection, workspace.id) if f.status != "seen"
-        }
-    found = [
-        (entry.key, entry.etag)
-        for connector_id in owners
-        for entry in store.list(layout.inbox_prefix(workspace.id, connector_id))
-        if entry.bytes
-    ]
-    return [item for item in found if item not in done]
-
-
 def take_in_dropped(settings: Settings, slug: str) -> Iterator[Dropped]:
-    """Take in every new file of the workspace's inboxes, one by one; a bad file does not stop the next."""
-    workspace, store, owners = _inboxes(settings, slug)
-    wanted = set(new_objects(settings, slug))
-    for connector_id in owners:
-        for entry in store.list(layout.inbox_prefix(workspace.id, connector_id)):
-            if (entry.key, entry.etag) in wanted:
-                with database.as_system(settings.system_dsn, workspace.id) as connection:
-                    inbox.record_seen(
-                        connection, workspace.id, connector_id, entry.key, entry.etag, entry.bytes
-                    )
+    """Take in every waiting file of the workspace's inboxes, one by one; a bad file does not stop the next."""
+    with database.as_system(settings.system_dsn, None) as connection:
+        workspace = workspaces.find_workspace(connection, slug)
+    store = WorkspaceStore(CredentialBroker(settings).for_workspace(workspace.id, workspace.region))
     with database.as_system(settings.system_dsn, workspace.id) as connection:
-        waiting = [f for f in inbox.inbox_files(connection, workspace.id) if f.status == "seen"]
+        waiting = inbox.waiting_files(connection)
+    in_error: set[str] = set()
     for file in waiting:
-        yield _take_in(settings, store, file)
+        dropped = _take_in(settings, store, file)
+        if dropped.status == "failed":
+            in_error.add(file.connector_id)
+        if file.connector_id in in_error:
+            # What lands clears an error, but not that of a file which came with it.
+            with database.as_system(settings.system_dsn, workspace.id) as connection:
+                connectors.set_status(connection, workspace.id, file.connector_id, "error")
+        yield dropped
 
 
 def _take_in(settings: Settings, store: WorkspaceStore, file: InboxFile) -> Dropped:
@@ -81,6 +66,8 @@ def _take_in(settings: Settings, store: WorkspaceStore, file: InboxFile) -> Drop
             )
     except ConnectorError as error:
         return _note(settings, file, "failed", str(error), None)
+    except ObjectMissing:
+        return _note(settings, file, "failed", "The file was removed before it was taken in.", None)
     landed = taken.arrival
     message = f"{landed.landed} of {landed.records} records landed, {landed.quarantined} in quarantine"
     return _note(settings, file, "landed", message, landed.id)
@@ -99,13 +86,3 @@ def _note(
     with database.as_system(settings.system_dsn, file.workspace_id) as connection:
         inbox.record_outcome(connection, file, status, message, arrival_id)
     return Dropped(file.object_key, status, message)
-
-
-def _inboxes(settings: Settings, slug: str) -> tuple[workspaces.Workspace, WorkspaceStore, list[str]]:
-    with database.as_system(settings.system_dsn, None) as connection:
-        workspace = workspaces.find_workspace(connection, slug)
-        owners = [
-            c.id for c in connectors.list_connectors(connection, workspace.id) if c.type == CONNECTOR_TYPE
-        ]
-    store = WorkspaceStore(CredentialBroker(settings).for_workspace(workspace.id, workspace.region))
-    return workspace, store, owners

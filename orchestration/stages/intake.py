@@ -14,14 +14,13 @@ from uuid import uuid4
 
 from orchestration.connectors.landing import Landing, land
 from orchestration.connectors.mapping import Mapping
-from orchestration.control_plane import arrivals
+from orchestration.control_plane import arrivals, connectors
 from orchestration.control_plane.arrivals import Arrival, ArrivalFile, NewArrival
 from orchestration.control_plane.database import Connection
+from orchestration.control_plane.inbox import CONNECTOR_TYPE
 from orchestration.lake import layout
 from orchestration.lake.objects import WorkspaceStore
 from orchestration.stages.versions import landing_rules
-
-CONNECTOR_TYPE = "csv_upload"
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,8 @@ def take_in(
     workspace_id, sha256 = store.credentials.workspace_id, file_sha256(path)
     with transaction() as connection:
         known = arrivals.find_landed(connection, workspace_id, connector_id, sha256)
+        if known is not None:
+            connectors.record_sync(connection, workspace_id, connector_id)
     if known is not None:
         return Intake(known, None)
     read = read_and_store(
@@ -63,7 +64,9 @@ def take_in(
         progress=progress,
     )
     with transaction() as connection:
-        return Intake(arrivals.register_landed(connection, read.arrival), read.landing)
+        arrival = arrivals.register_landed(connection, read.arrival)
+        connectors.record_sync(connection, workspace_id, connector_id)
+    return Intake(arrival, read.landing)
 
 
 @dataclass(frozen=True)

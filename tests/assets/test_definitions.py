@@ -31,10 +31,13 @@ ASSETS = {
 ARRIVAL = {"raw_csv_upload", "events"}
 JOBS = {"arrival_job": ARRIVAL, "case_job": set(ASSETS) - ARRIVAL, "refresh_job": set(ASSETS)}
 SENSORS = {
-    "arrival_sensor": {"arrival_job", "case_job", "intake_job", "refresh_job"},
+    "arrival_sensor": {"arrival_job", "case_job", "delivery_job", "refresh_job"},
+    "readmissions": {"readmit_quarantine"},
     "failed_runs": set(),
     "canceled_runs": set(),
+    "notifications": set(),
 }
+OP_JOBS = {"delivery_job", "retract_arrival", "remap_connector", "readmit_quarantine", "refresh_workspace"}
 SECRETS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 
 
@@ -81,7 +84,7 @@ def test_a_failed_audit_blocks_what_comes_after() -> None:
 
 
 def test_the_jobs_hold_the_assets_of_their_runs() -> None:
-    assert set(REPOSITORY.job_names) - {"__ASSET_JOB"} == {*JOBS, "intake_job"}
+    assert set(REPOSITORY.job_names) - {"__ASSET_JOB"} == {*JOBS, *OP_JOBS}
     for name, assets in JOBS.items():
         job = REPOSITORY.get_job(name)
         assert set(names(job.asset_layer.executable_asset_keys)) == assets

@@ -156,7 +156,11 @@ def test_a_name_alone_is_changed_without_copying_raw_files(
 
 @pytest.mark.parametrize(
     ("pairs", "message"),
-    [((), "--set FIELD=VALUE"), (("resource",), "FIELD=VALUE"), (("color=red",), "one of system, case_id")],
+    [
+        ((), "FIELD=VALUE, or a whole mapping"),
+        (("resource",), "FIELD=VALUE"),
+        (("color=red",), "one of system, case_id"),
+    ],
 )
 def test_an_unusable_change_is_told(
     installation: Settings, slug: str, tmp_path: Path, pairs: tuple[str, ...], message: str

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -19,6 +20,7 @@ from orchestration.control_plane.corrections import Cause, ChangedMeanwhile, Not
 from orchestration.control_plane.database import Connection
 from orchestration.control_plane.workspaces import Workspace
 from orchestration.settings import Settings
+from orchestration.stages.versions import readmissible
 
 WRONG = Cause("replaced", "wrong export")
 
@@ -123,6 +125,26 @@ def test_an_id_may_be_shortened_as_long_as_it_names_one(ann: Connection, upload:
     for unknown in ("", "dddd"):
         with pytest.raises(UnknownArrival):
             arrivals.find_arrival(ann, upload.workspace_id, unknown)
+
+
+@pytest.mark.parametrize(
+    ("rules", "review_in_days", "due"),
+    [("1/2000-01", None, False), ("1/2000-01", 1, False), ("1/2000-01", -1, True), ("1/2024-01", None, True)],
+)
+def test_the_planner_asks_for_the_same_arrivals_as_the_rule_names(
+    ann: Connection, acme: Workspace, upload: Connector, rules: str, review_in_days: int | None, due: bool
+) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    review_at = None if review_in_days is None else now + timedelta(days=review_in_days)
+    landed = arrivals.register_landed(
+        ann, replace(version(upload, "a"), landing_rules=rules, review_at=review_at)
+    )
+    retracted = arrivals.register_landed(ann, replace(version(upload, "b"), landing_rules="0/2000-01"))
+    corrections.retract(ann, upload.workspace_id, retracted.id, Cause("retracted", "no"))
+    every = arrivals.list_arrivals(ann, upload.workspace_id)
+    assert readmissible(every, "1/2000-01", now) == ([landed] if due else [])
+    asked = arrivals.due_again(ann, "1/2000-01", now)
+    assert asked == ({acme.slug: [landed.id]} if due else {})
 
 
 def test_a_correction_of_all_is_refused_when_they_are_others_now(ann: Connection, upload: Connector) -> None:

@@ -98,7 +98,7 @@ class Statement:
 
 
 def statements() -> list[Statement]:
-    every = [*tenancy(), *arriving(), *analysing()]
+    every = [*tenancy(), *arriving(), *analysing(), *notifying()]
     assert len({statement.sql for statement in every}) == len(every)
     return every
 
@@ -360,6 +360,41 @@ def analysing() -> list[Statement]:
     ]
 
 
+def notifying() -> list[Statement]:
+    channel = (
+        "insert into notification_channels (workspace_id, name, kind, target, events, created_by)"
+        f" values ('{A}', 'n', 'email', 'n@x.test', '{{{{failure}}}}', {{by}})"
+    )
+    me = "nullif(current_setting('casetrail.user_id', true), '')::uuid"
+    told = (
+        "insert into notifications (workspace_id, channel_id, event, subject, since, payload)"
+        f" values ('{A}', '{B}', '{{event}}', 's', now(), '{{{{}}}}')"
+    )
+    return [
+        Statement("notification_channels", "select from notification_channels", "viewer", "read"),
+        Statement("notification_channels", channel.format(by=me), "admin"),
+        Statement("notification_channels", channel.format(by=f"'{USERS['stranger']}'"), "nobody"),
+        Statement("notification_channels", "update notification_channels set enabled = false", "admin"),
+        Statement("notification_channels", "update notification_channels set target = 'x'", None),
+        Statement("notification_channels", "delete from notification_channels", "admin"),
+        # Written by admins, read by the pipeline: nobody does both.
+        Statement("notification_secrets", "select from notification_secrets", None, "write"),
+        Statement(
+            "notification_secrets",
+            f"insert into notification_secrets values ('{A}', '{B}', 'sealed')",
+            "admin",
+        ),
+        Statement("notification_secrets", "update notification_secrets set sealed = ''", None),
+        Statement("notification_secrets", "delete from notification_secrets", None),
+        Statement("notifications", "select from notifications", "viewer", "read"),
+        Statement("notifications", told.format(event="failure"), "nobody", "write"),
+        Statement("notifications", told.format(event="test"), "admin", "write"),
+        Statement("notifications", "update notifications set attempts = 1", None, "write"),
+        Statement("notifications", "update notifications set payload = '{}'", None),
+        Statement("notifications", "delete from notifications", None),
+    ]
+
+
 ATTEMPT = """
 create function attempt(statement text) returns text language plpgsql as $$
 declare touched bigint;
@@ -426,6 +461,11 @@ def fill(connection: Connection, workspace_id: UUID, slug: str) -> None:
         " values (%(id)s, %(id)s, 'd', '2024-01', 'k', 1, 1, repeat('a', 64), 'f', 'v', now())",
         "explainability (workspace_id, analysis_id, provenance_id, scope, target, features, summary)"
         " values (%(id)s, %(id)s, %(id)s, 'global', 't', '{}', 's')",
+        "notification_channels (workspace_id, id, name, kind, target, events)"
+        " values (%(id)s, %(id)s, 'mail', 'email', 'm@x.test', '{failure}')",
+        "notification_secrets values (%(id)s, %(id)s, 'sealed')",
+        "notifications (workspace_id, channel_id, event, subject, since, payload)"
+        " values (%(id)s, %(id)s, 'failure', 's', now(), '{}')",
     ):
         connection.execute(f"insert into {statement}", hashes)
 
@@ -504,6 +544,7 @@ def expression_mutants(text: str | None) -> Iterator[tuple[str, str]]:
     atoms = (
         *("( SELECT is_platform_admin() AS is_platform_admin)", "( SELECT system_plans() AS system_plans)"),
         *("(type = 'csv_upload'::text)", "(kind = 'standing'::text)", "(role = 'platform_admin'::text)"),
+        "(event = 'test'::text)",
         *(
             f"({column} = ( SELECT current_user_id() AS current_user_id))"
             for column in ("id", "user_id", "created_by")
@@ -567,6 +608,7 @@ UPDATABLE = {
     ("app", "connectors"): {"name", "status", "config", "last_sync_at"},
     ("app", "arrivals"): {"status", "message", "landing_rules", "review_at"},
     ("app", "analysis_jobs"): {"parameters", "refresh_asked_at"},
+    ("app", "notification_channels"): {"enabled"},
     ("system", "connectors"): {"status", "config", "last_sync_at"},
     ("system", "arrivals"): {"status", "message", "landing_rules", "review_at"},
     ("system", "inbox_files"): {"status", "message", "arrival_id"},
@@ -578,6 +620,9 @@ UPDATABLE = {
         *("status", "started_at", "finished_at", "error_message", "provenance_id", "attempt"),
         "refresh_asked_at",
     },
+    ("system", "notifications"): {
+        *("status", "attempts", "next_attempt_at", "last_error", "sent_at", "ended_at"),
+    },
 }
 DECIDED_BY_THE_DATABASE = {
     ("app", "users"): {"id", "role", "created_at"},
@@ -588,6 +633,14 @@ DECIDED_BY_THE_DATABASE = {
     ("app", "arrival_changes"): {"id", "changed_at"},
     ("system", "arrival_changes"): {"id", "changed_at"},
     ("system", "inbox_files"): {"status", "message", "arrival_id", "seen_at"},
+    ("app", "notification_channels"): {"enabled", "created_at"},
+    **{
+        (role, "notifications"): {
+            "id",
+            *("status", "attempts", "next_attempt_at", "last_error", "created_at", "sent_at", "ended_at"),
+        }
+        for role in ("app", "system")
+    },
     **{
         (role, "analysis_jobs"): {
             *(
@@ -631,7 +684,9 @@ def test_columns_that_are_not_granted_cannot_be_changed(world: Connection) -> No
 
 def test_columns_that_are_not_granted_cannot_be_filled(world: Connection) -> None:
     readable, insertable = column_privileges(world, "select"), column_privileges(world, "insert")
-    withheld = {key: readable[key] - names for key, names in insertable.items() if readable[key] - names}
+    # What a role writes and cannot read at all is withheld from it anyway.
+    visible = {key: readable.get(key, set()) - names for key, names in insertable.items()}
+    withheld = {key: names for key, names in visible.items() if names}
     assert withheld == DECIDED_BY_THE_DATABASE
 
 

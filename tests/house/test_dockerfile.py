@@ -77,6 +77,7 @@ def started(role: str, tmp_path: Path) -> str:
         ("webserver", "dagster-webserver --host 0.0.0.0 --port 3000 --workspace workspace.yaml"),
         ("daemon", "dagster-daemon run --workspace workspace.yaml"),
         ("code-location", "python -m orchestration.code_server --host 0.0.0.0 --port 4000"),
+        ("feed", "python -m orchestration.feed"),
         ("dagster api execute_run", "dagster api execute_run"),
     ],
 )

@@ -153,8 +153,15 @@ def test_the_endpoints_file_is_private(installation: Settings) -> None:
 
 def test_status_names_every_endpoint_and_no_secret(installation: Settings) -> None:
     services = Stack(Installation(home=installation.home)).status()
-    assert [service.name for service in services] == ["postgres", "s3", "code-server", "webserver", "daemon"]
-    assert [service.state for service in services] == ["running"] * 2 + ["stopped"] * 3
+    assert [service.name for service in services] == [
+        "postgres",
+        "s3",
+        "feed",
+        "code-server",
+        "webserver",
+        "daemon",
+    ]
+    assert [service.state for service in services] == ["running"] * 2 + ["stopped"] * 4
     assert services[1].endpoint == installation.s3_endpoint
     known = json.loads(installation.endpoints_file.read_text())
     secret = [known["s3_secret_key"], known["owner_dsn"].split(":")[2].split("@")[0]]
