@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 import duckdb
 import pyarrow as pa
+from duckdb.func import ARROW
 
 Step = TypeVar("Step", bound=Hashable)
 
@@ -100,18 +101,13 @@ def register(connection: duckdb.DuckDBPyConnection) -> None:
 
     It gives a struct of ``fitness``, ``inserted`` and ``skipped``.
     """
+    steps = duckdb.list_type("varchar")
     connection.create_function(
         "align_to_happy_path",
         _align_columns,
-        [duckdb.list_type("varchar"), duckdb.list_type("varchar")],  # type: ignore[list-item]
-        duckdb.struct_type(
-            {
-                "fitness": "double",  # type: ignore[dict-item]
-                "inserted": duckdb.list_type("varchar"),  # type: ignore[arg-type]
-                "skipped": duckdb.list_type("varchar"),  # type: ignore[arg-type]
-            }
-        ),
-        type="arrow",  # type: ignore[arg-type]
+        [steps, steps],
+        duckdb.struct_type({"fitness": "double", "inserted": steps, "skipped": steps}),
+        type=ARROW,
     )
 
 

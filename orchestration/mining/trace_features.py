@@ -16,5 +16,7 @@ FEATURE_NAMES = (
     "start_weekday",
     "happy_path_fitness",
 )
-"""In the order of the vector. `start_hour` is 0-23 UTC, `start_weekday` 1 (Monday) to 7; `happy_path_fitness` is 0 to 1,
-and null in a month without a happy path."""
+"""In the order of the vector. `start_hour` is 0-23 UTC, `start_weekday` 1 (Monday) to 7.
+
+`happy_path_fitness` is 0 to 1, and null in a month without a happy path.
+"""

@@ -3,10 +3,17 @@
 with counted as materialized (
     select
         counts.home_month,
+        counts.codes,
         counts.frequency,
         counts.completed_count,
         counts.total_cycle_time_us,
-        sequences.*
+        sequences.variant_hash,
+        sequences.variant_id,
+        sequences.start_activity,
+        sequences.end_activity,
+        sequences.event_count,
+        sequences.distinct_activities,
+        sequences.self_loops
     from {{ ref('stg_path_counts') }} as counts
     inner join {{ ref('stg_sequences') }} as sequences on counts.codes = sequences.codes
 ),
@@ -64,10 +71,21 @@ aligned as materialized (
 )
 
 select
-    counted.*,
-    aligned.alignment.fitness as happy_path_fitness,
-    aligned.alignment.inserted as inserted,
-    aligned.alignment.skipped as skipped,
+    counted.home_month,
+    counted.codes,
+    counted.frequency,
+    counted.completed_count,
+    counted.total_cycle_time_us,
+    counted.variant_hash,
+    counted.variant_id,
+    counted.start_activity,
+    counted.end_activity,
+    counted.event_count,
+    counted.distinct_activities,
+    counted.self_loops,
+    aligned.alignment['fitness'] as happy_path_fitness,
+    aligned.alignment['inserted'] as inserted,
+    aligned.alignment['skipped'] as skipped,
     coalesce(aligned.activities = aligned.happy_path, false) as is_happy_path
 from counted
 left join happy_paths on counted.home_month = happy_paths.home_month
