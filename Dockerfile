@@ -41,6 +41,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     CASETRAIL_HOME=/var/lib/casetrail \
     CASETRAIL_WORKSPACE_FILE=/app/workspace.yaml \
+    CASETRAIL_MAX_CONCURRENT_RUNS=2 \
     DAGSTER_HOME=/var/lib/casetrail/dagster
 WORKDIR /app
 # By number: a cluster that demands a non-root user can check it.

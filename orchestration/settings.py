@@ -62,6 +62,7 @@ class Installation(BaseSettings):
     inbox_sweep_seconds: PositiveInt = 3600
     release_grace_seconds: PositiveInt = 3600
     max_run_seconds: PositiveInt = 7200
+    max_concurrent_runs: PositiveInt = 2
     query_memory: str = "1GB"
     query_seconds: PositiveInt = 60
     s3_buckets: dict[str, str] = Field(default_factory=default_buckets)

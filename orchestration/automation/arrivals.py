@@ -8,10 +8,11 @@ import dagster as dg
 from orchestration.automation import corrections, freshness
 from orchestration.automation.dead_runs import fail_dead_runs
 from orchestration.automation.delivery import delivery_job
-from orchestration.automation.intake import WORKSPACE_TAG, inbox_requests
+from orchestration.automation.intake import inbox_requests
 from orchestration.automation.looks import Look, look_at_due, settle
 from orchestration.automation.planner import plan_run
 from orchestration.automation.refresh import JOBS, requests_of
+from orchestration.automation.tags import WORKSPACE_TAG
 from orchestration.automation.under_way import busy_workspaces, runs_in_progress
 from orchestration.partitions import WORKSPACE_PARTITIONS_NAME, workspace_partitions
 from orchestration.settings import load_settings

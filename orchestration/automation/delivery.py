@@ -13,7 +13,7 @@ import dagster as dg
 from orchestration.assets.process import process_models
 from orchestration.assets.provenance import released
 from orchestration.assets.reporting import check_results, materialisations
-from orchestration.automation.intake import WORKSPACE_TAG
+from orchestration.automation.tags import WORKSPACE_TAG
 from orchestration.checks.audits import AUDITS
 from orchestration.control_plane.liveness import prove_alive
 from orchestration.resources import Workspaces

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from orchestration.automation.intake import PLAN_TAG, WORKSPACE_TAG
 from orchestration.automation.looks import Look, look_at_due
 from orchestration.automation.planner import RunKind, RunPlan, plan_catch_up
+from orchestration.automation.tags import PLAN_TAG, WORKSPACE_TAG
 from orchestration.automation.under_way import busy_workspaces, runs_in_progress
 from orchestration.control_plane.planner_marks import PlannerMark
 from orchestration.partitions import partition_key, workspace_months

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
 
-from orchestration.automation.intake import WORKSPACE_TAG
+from orchestration.automation.tags import WORKSPACE_TAG
 from orchestration.partitions import WORKSPACE_PARTITIONS_NAME, months_by_workspace
 
 _IN_PROGRESS = [

@@ -127,6 +127,7 @@ def dagster_environment(settings: Settings) -> dict[str, str]:
         "CASETRAIL_HOME": str(settings.home),
         "DAGSTER_HOME": str(settings.home / "dagster"),
         "CASETRAIL_DAGSTER_URL": sqlalchemy_url(settings.dagster_dsn),
+        "CASETRAIL_MAX_CONCURRENT_RUNS": str(settings.max_concurrent_runs),
     }
 
 

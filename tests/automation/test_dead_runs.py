@@ -5,7 +5,10 @@ import sys
 import time
 from datetime import UTC, datetime, timedelta
 
-from orchestration.automation.dead_runs import STARTING_TIME, find_dead
+import dagster as dg
+import pytest
+
+from orchestration.automation.dead_runs import STARTING_TIME, fail_dead_runs, find_dead
 from orchestration.control_plane import database
 from orchestration.control_plane.liveness import alive_runs, prove_alive
 from orchestration.settings import Settings
@@ -39,6 +42,23 @@ def test_a_killed_process_loses_its_proof_and_a_living_one_keeps_it(installation
     while "theirs" in _alive(installation) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert _alive(installation) == {"ours"}
+
+
+def test_a_dead_run_of_a_backfill_is_failed_and_runs_of_others_are_left_alone(
+    installation: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASETRAIL_HOME", str(installation.home))
+    with dg.DagsterInstance.ephemeral() as instance:
+        records = []
+        for number, job_name in enumerate(("__ASSET_JOB_0", "case_job", "their_job")):
+            run = dg.DagsterRun(job_name=job_name, status=dg.DagsterRunStatus.STARTED)
+            instance.add_run(run)
+            began = NOW - STARTING_TIME - timedelta(seconds=1)
+            records.append(dg.RunRecord(number, run, began, began, start_time=began.timestamp()))
+        dead = fail_dead_runs(instance, records, {"case_job"}, NOW)
+        assert set(dead) == {records[0].dagster_run.run_id, records[1].dagster_run.run_id}
+        failed = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
+        assert {run.run_id for run in failed} == set(dead)
 
 
 def _alive(settings: Settings) -> set[str]:

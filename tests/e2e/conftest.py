@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,16 +53,12 @@ class Casetrail:
         return load_settings(self.home)
 
 
-@pytest.fixture(scope="session")
-def casetrail() -> Iterator[Casetrail]:
-    """Up for the session, with Dagster; superseded files go after two seconds, webhooks may come to us."""
+@contextmanager
+def installed(**environment: str) -> Iterator[Casetrail]:
+    """An installation of its own with Dagster, up for as long as the block."""
     # Not pytest's own folder: it is closed to others, and as root PostgreSQL runs as another user.
     folder = Path(tempfile.mkdtemp(prefix="casetrail-e2e-"))
     folder.chmod(0o711)
-    environment = {
-        "CASETRAIL_RELEASE_GRACE_SECONDS": "2",
-        "CASETRAIL_NOTIFY_INTERNAL_HOSTS": '["localhost"]',
-    }
     command = Casetrail(folder / "home", environment)
     try:
         started = command.run("up")
@@ -70,3 +67,10 @@ def casetrail() -> Iterator[Casetrail]:
     finally:
         command.run("down")
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def casetrail() -> Iterator[Casetrail]:
+    """An installation for the session; its releases keep superseded files for two seconds only."""
+    with installed(CASETRAIL_RELEASE_GRACE_SECONDS="2") as command:
+        yield command

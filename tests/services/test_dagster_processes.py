@@ -6,6 +6,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -37,6 +38,14 @@ def find_programs():
 def wait_long():
     time.sleep(600)
 
+@dg.op
+def wait_a_moment():
+    time.sleep(1)
+
+@dg.job(executor_def=dg.in_process_executor)
+def short():
+    wait_a_moment()
+
 @dg.job(executor_def=dg.in_process_executor)
 def quick():
     find_programs()
@@ -45,18 +54,19 @@ def quick():
 def long():
     wait_long()
 
-defs = dg.Definitions(jobs=[quick, long])
+defs = dg.Definitions(jobs=[quick, short, long])
 """
 
 LAUNCH = """
-mutation ($job: String!) {
+mutation ($job: String!, $tags: [ExecutionTag!]) {
   launchRun(executionParams: {
     mode: "default",
+    executionMetadata: {tags: $tags},
     selector: {repositoryLocationName: "tiny", repositoryName: "__repository__", jobName: $job}
   }) { __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } }
 }
 """
-STATUS = "query ($run: ID!) { runOrError(runId: $run) { ... on Run { status } } }"
+STATUS = "query ($run: ID!) { runOrError(runId: $run) { ... on Run { status startTime endTime } } }"
 
 
 @pytest.fixture
@@ -74,7 +84,7 @@ def up(folder: Path) -> dict[str, ServiceStatus]:
     return {service.name: service for service in stack.up(definitions=folder / "tiny.py")}
 
 
-def ask(settings: Settings, query: str, **variables: str) -> dict[str, Any]:
+def ask(settings: Settings, query: str, **variables: Any) -> dict[str, Any]:
     url = f"http://{settings.webserver_host}:{settings.webserver_port}/graphql"
     body = json.dumps({"query": query, "variables": variables}).encode()
     with urlopen(Request(url, body, {"Content-Type": "application/json"}), timeout=20) as answer:
@@ -82,8 +92,9 @@ def ask(settings: Settings, query: str, **variables: str) -> dict[str, Any]:
     return data
 
 
-def launch(settings: Settings, job: str) -> str:
-    answer = ask(settings, LAUNCH, job=job)["launchRun"]
+def launch(settings: Settings, job: str, **tags: str) -> str:
+    pairs = [{"key": f"casetrail/{name}", "value": value} for name, value in tags.items()]
+    answer = ask(settings, LAUNCH, job=job, tags=pairs)["launchRun"]
     assert answer["__typename"] == "LaunchRunSuccess", answer
     return str(answer["run"]["runId"])
 
@@ -127,6 +138,22 @@ def test_runs_happen_repairs_work_and_nothing_is_left_behind(folder: Path) -> No
 
     up(folder)
     wait_for(settings, interrupted, "FAILURE")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_the_queue_is_fair_between_workspaces_and_runs_one_at_a_time_in_each(folder: Path) -> None:
+    up(folder)
+    settings = load_settings(folder / "home")
+    runs = {f"big {n}": launch(settings, "short", workspace="big") for n in range(6)}
+    runs["other"] = launch(settings, "short", workspace="other")
+    for run in runs.values():
+        wait_for(settings, run, "SUCCESS")
+    times = {name: ask(settings, STATUS, run=run)["runOrError"] for name, run in runs.items()}
+    assert times["other"]["startTime"] < times["big 2"]["startTime"]
+    ours = [times[f"big {n}"] for n in range(6)]
+    for earlier, later in pairwise(ours):
+        assert earlier["endTime"] <= later["startTime"]
 
 
 @pytest.mark.slow
