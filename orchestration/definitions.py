@@ -4,8 +4,9 @@ import dagster as dg
 from dagster_aws.s3 import S3Resource
 from dagster_duckdb import DuckDBResource
 
-from orchestration.assets import events, explainability, process, provenance, raw
+from orchestration.assets import analysis, events, explainability, process, provenance, raw
 from orchestration.automation import (
+    analyses,
     arrivals,
     corrections,
     delivery,
@@ -22,12 +23,13 @@ def build_definitions(**overrides: object) -> dg.Definitions:
     resources = {"workspaces": Workspaces(duckdb=DuckDBResource(database=":memory:"), s3=S3Resource())}
     return dg.Definitions(
         assets=[
-            *dg.load_assets_from_modules([raw, events, process, explainability, provenance]),
+            *dg.load_assets_from_modules([raw, events, process, explainability, provenance, analysis]),
             freshness.releases_are_current,
         ],
-        jobs=[*refresh.JOBS, delivery.delivery_job, *corrections.JOBS],
+        jobs=[*refresh.JOBS, delivery.delivery_job, *corrections.JOBS, analyses.analysis_job],
         sensors=[
             arrivals.arrival_sensor,
+            analyses.analysis_queue,
             corrections.readmissions,
             *job_status.SENSORS,
             notifications.notification_sensor,

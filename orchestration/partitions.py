@@ -27,6 +27,19 @@ workspace_months = dg.MultiPartitionsDefinition(
 )
 
 
+ANALYSIS_PARTITIONS_NAME = "analysis"
+
+analysis_partitions = dg.DynamicPartitionsDefinition(name=ANALYSIS_PARTITIONS_NAME)
+workspace_analyses = dg.MultiPartitionsDefinition(
+    {"workspace": workspace_partitions, "analysis": analysis_partitions}
+)
+
+
+def analysis_key(slug: str, analysis_id: str) -> dg.MultiPartitionKey:
+    """The partition key of an analysis on demand."""
+    return dg.MultiPartitionKey({"workspace": slug, "analysis": analysis_id})
+
+
 def _months(start_offset: int, end_offset: int) -> dg.MultiPartitionMapping:
     return dg.MultiPartitionMapping(
         {

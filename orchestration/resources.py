@@ -17,7 +17,7 @@ from orchestration.control_plane import database, jobs, planner_marks, workspace
 from orchestration.control_plane.liveness import prove_alive
 from orchestration.lake.credentials import ScopedCredentials
 from orchestration.settings import Settings, load_settings
-from orchestration.stages.opening import OpenedWorkspace, open_workspace
+from orchestration.stages.opening import OpenedWorkspace, open_analysis, open_workspace
 from orchestration.stages.workbench import today
 
 LEDGER_TAG = "casetrail/ledger"
@@ -82,6 +82,36 @@ class Workspaces(dg.ConfigurableResource):  # type: ignore[type-arg]
                 with database.as_system(settings.system_dsn, opened.workspace.id) as connection:
                     jobs.start(connection, opened.workspace.id, opened.job.id)
             yield opened
+
+    @contextmanager
+    def open_analysis(self, analysis_id: str, slug: str, context: RunContext) -> Iterator[OpenedWorkspace]:
+        """An analysis on demand, started as a new attempt of this run. Its failure is noted with the error's message.
+
+        Raises:
+            UnknownJob: the workspace has no such analysis.
+        """
+        settings = self.settings()
+        prove_alive(settings.system_dsn, context.run.run_id)
+        _keep_connections(context.instance)
+        with database.as_system(settings.system_dsn, None) as connection:
+            workspace = workspaces.find_workspace(connection, slug)
+        with database.as_system(settings.system_dsn, workspace.id) as connection:
+            started = jobs.start(connection, workspace.id, analysis_id)
+        try:
+            with open_analysis(
+                settings,
+                started,
+                context.run.run_id,
+                connect=self.duckdb.get_connection,
+                s3_client=self._s3_client,
+                progress=context.log.info,
+            ) as opened:
+                yield opened
+        except Exception as error:
+            message = f"{error} (run {context.run.run_id})"[:2000]
+            with database.as_system(settings.system_dsn, workspace.id) as connection:
+                jobs.fail(connection, workspace.id, analysis_id, started.attempt, message)
+            raise
 
     def is_overtaken(self, slug: str, context: RunContext) -> bool:
         """Whether arrivals or parameters of the workspace have changed since the run was planned."""

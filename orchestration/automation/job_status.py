@@ -1,7 +1,9 @@
-"""The standing job's status follows its runs: set inside a run, and here for runs that died or released nothing."""
+"""The status of jobs follows their runs: set inside a run, and here for runs that died or released nothing."""
 
 import dagster as dg
 
+from orchestration.automation.analyses import note_analysis_failure
+from orchestration.automation.tags import ANALYSIS_TAG
 from orchestration.automation.under_way import workspaces_named
 from orchestration.control_plane import database, jobs, workspaces
 from orchestration.notify.rounds import report_failure
@@ -34,9 +36,15 @@ def failed_runs(context: dg.RunFailureSensorContext) -> None:
 
     A delivery that found only unreadable files has not started it: what became of each is in the ledger of the inbox.
     """
-    slug = _only_workspace(context.dagster_run)
-    if slug is not None:
-        note_failure(slug, f"{_cause(context)} (run {context.dagster_run.run_id})"[:2000])
+    message = f"{_cause(context)} (run {context.dagster_run.run_id})"[:2000]
+    _note(context.dagster_run, message)
+
+
+def _note(run: dg.DagsterRun, message: str) -> None:
+    if ANALYSIS_TAG in run.tags:
+        note_analysis_failure(run.tags[ANALYSIS_TAG], message)
+    elif slug := _only_workspace(run):
+        note_failure(slug, message)
 
 
 def _only_workspace(run: dg.DagsterRun) -> str | None:
@@ -64,9 +72,7 @@ def _cause(context: dg.RunFailureSensorContext) -> str:
 )
 def canceled_runs(context: dg.RunStatusSensorContext) -> None:
     """A cancelled run makes its workspace's standing job failed, and says so."""
-    slug = _only_workspace(context.dagster_run)
-    if slug is not None:
-        note_failure(slug, f"The run {context.dagster_run.run_id} was cancelled.")
+    _note(context.dagster_run, f"The run {context.dagster_run.run_id} was cancelled.")
 
 
 SENSORS = [failed_runs, canceled_runs]

@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.automation.tags import EXPECTED_SECONDS_TAG, WORKSPACE_TAG
+from orchestration.automation.tags import ANALYSIS_TAG, EXPECTED_SECONDS_TAG, WORKSPACE_TAG
 
 PRIORITY_TAG = "dagster/priority"
 SIZE_TAG = "casetrail/size"
@@ -47,7 +47,9 @@ def expected_seconds(tags: Mapping[str, str]) -> float:
 
 
 def only_workspace(tags: Mapping[str, str]) -> str | None:
-    """The workspace of a run, also of one from the UI, which names partitions; None if it names none or several."""
+    """The workspace that a run refreshes, also of one from the UI, which names partitions; None for none or several."""
+    if ANALYSIS_TAG in tags:
+        return None
     if WORKSPACE_TAG in tags:
         return tags[WORKSPACE_TAG]
     keys = [tags[name] for name in (_PARTITION, _FIRST, _LAST) if "|" in tags.get(name, "")]

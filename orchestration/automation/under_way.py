@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
 
-from orchestration.automation.tags import WORKSPACE_TAG
+from orchestration.automation.tags import ANALYSIS_TAG, WORKSPACE_TAG
 from orchestration.partitions import WORKSPACE_PARTITIONS_NAME, months_by_workspace
 
 _IN_PROGRESS = [
@@ -43,7 +43,9 @@ def busy_workspaces(instance: dg.DagsterInstance, records: Iterable[dg.RunRecord
 
 
 def workspaces_named(tags: Mapping[str, str]) -> tuple[str, str] | None:
-    """The first and the last workspace of a run, by its tags; None if it names none."""
+    """The first and the last workspace that a run refreshes, by its tags; None if it refreshes none."""
+    if ANALYSIS_TAG in tags:
+        return None
     if slug := tags.get(WORKSPACE_TAG):
         return slug, slug
     keys = [tags[tag] for tag in _KEY_TAGS if "|" in tags.get(tag, "")]

@@ -1,19 +1,25 @@
-"""``casetrail analysis``: the standing analysis of a workspace and its explanations."""
+"""``casetrail analysis``: the standing analysis of a workspace, and analyses on demand."""
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from pydantic import ValidationError
 
+from orchestration.cli.desk import print_json, print_rows
+from orchestration.cli.question import question, told_problems, wait_for_answer
 from orchestration.cli.workspace import ActingUser, AsJson, WorkspaceName, acting
-from orchestration.control_plane import jobs, releases, workspaces
+from orchestration.control_plane import analyses, jobs, releases, workspaces
+from orchestration.control_plane.jobs import AnalysisJob
 from orchestration.stages.workbench import AnalysisParameters
 
 analysis_app = typer.Typer(
-    help="Look at the standing analysis, and say when a case is completed.", no_args_is_help=True
+    help="Ask for analyses, look at them, and say when a case is completed.", no_args_is_help=True
 )
+
+AnalysisId = Annotated[str, typer.Argument(metavar="ID", help="Id of the analysis, or the beginning of it.")]
 
 
 @analysis_app.command()
@@ -53,11 +59,116 @@ def configure(
 
 
 @analysis_app.command()
-def show(workspace: WorkspaceName, acting_user: ActingUser = None, as_json: AsJson = False) -> None:
-    """Show the standing analysis: its state, parameters and the explanation of the whole analysis."""
+def run(
+    workspace: WorkspaceName,
+    first: Annotated[
+        str | None, typer.Option("--from", help="Cases that started in this month or later.")
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--to", help="Cases that started in this month or before.")
+    ] = None,
+    parameters_file: Annotated[
+        Path | None,
+        typer.Option("--parameters", help="A JSON file as `analysis schema` describes.", exists=True),
+    ] = None,
+    filters: Annotated[
+        list[str] | None, typer.Option("--filter", help="One more filter, as JSON. May be given again.")
+    ] = None,
+    again: Annotated[bool, typer.Option(help="Also if it was answered before.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the answer.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait at most.")] = 600,
+    acting_user: ActingUser = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a question of the current release: an analysis of the cases that the filters select.
+
+    The same question to a release with the same content is recognised: you get the answer that exists.
+    """
+    with told_problems():
+        asked = question(parameters_file, filters or [], first, last)
     with acting(acting_user) as connection:
         found = workspaces.find_workspace(connection, workspace)
-        job = jobs.standing_job(connection, found.id)
+        base = jobs.standing_job(connection, found.id)
+        if base.provenance_id is None:
+            raise jobs.UnknownJob(f"{found.slug} has no release yet: upload a log and wait for its refresh.")
+        given = asked.model_dump(mode="json", by_alias=True)
+        job = analyses.answered_before(connection, found.id, given, base.provenance_id)
+        is_known = job is not None and not again
+        if job is None or again:
+            job = analyses.enqueue(connection, found.id, given, base.provenance_id)
+    if wait and not is_known:
+        job = wait_for_answer(found, job, timeout, acting_user, as_json)
+    _print_job(found.slug, job, as_json, "answered before" if is_known else None)
+    if job.status == "failed":
+        raise typer.Exit(1)
+
+
+@analysis_app.command("list")
+def list_analyses(workspace: WorkspaceName, acting_user: ActingUser = None, as_json: AsJson = False) -> None:
+    """List the analyses of a workspace, the standing one first."""
+    with acting(acting_user) as connection:
+        found = workspaces.find_workspace(connection, workspace)
+        rows = [asdict(job) for job in jobs.list_jobs(connection, found.id)]
+    if as_json:
+        print_json(rows)
+    else:
+        print_rows(rows, ("id", "kind", "status", "created_at", "finished_at", "error_message"))
+
+
+@analysis_app.command()
+def cancel(
+    workspace: WorkspaceName, analysis: AnalysisId, acting_user: ActingUser = None, as_json: AsJson = False
+) -> None:
+    """Ask for the end of an analysis that waits or runs."""
+    with acting(acting_user) as connection:
+        found = workspaces.find_workspace(connection, workspace)
+        job = analyses.find_job(connection, found.id, analysis)
+        if job.kind == "standing" or job.status not in ("queued", "running"):
+            raise jobs.UnknownJob(
+                f"Analysis {job.id} is {job.status}: only one that waits or runs can be cancelled."
+            )
+        analyses.request_cancellation(connection, found.id, job.id)
+    _print_job(found.slug, job, as_json, "its end was asked for")
+
+
+@analysis_app.command()
+def rerun(
+    workspace: WorkspaceName, analysis: AnalysisId, acting_user: ActingUser = None, as_json: AsJson = False
+) -> None:
+    """Ask the question of an analysis again, of the current release."""
+    with acting(acting_user) as connection:
+        found = workspaces.find_workspace(connection, workspace)
+        asked = analyses.find_job(connection, found.id, analysis)
+        base = jobs.standing_job(connection, found.id).provenance_id
+        if asked.kind == "standing" or base is None:
+            raise jobs.UnknownJob("The standing analysis is refreshed: `casetrail refresh`.")
+        job = analyses.enqueue(connection, found.id, asked.parameters, base)
+    _print_job(found.slug, job, as_json, None)
+
+
+@analysis_app.command()
+def schema() -> None:
+    """Print the JSON schema of the parameters of an analysis."""
+    typer.echo(json.dumps(AnalysisParameters.model_json_schema(by_alias=True), indent=2))
+
+
+@analysis_app.command()
+def show(
+    workspace: WorkspaceName,
+    analysis: Annotated[
+        str | None, typer.Argument(help="Its id or the beginning of it; else the standing one.")
+    ] = None,
+    acting_user: ActingUser = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show an analysis: its state, parameters and the explanation of the whole analysis."""
+    with acting(acting_user) as connection:
+        found = workspaces.find_workspace(connection, workspace)
+        job = (
+            jobs.standing_job(connection, found.id)
+            if analysis is None
+            else analyses.find_job(connection, found.id, analysis)
+        )
         rows = []
         if job.provenance_id is not None:
             rows = releases.explanations(connection, found.id, job.provenance_id, None)
@@ -71,3 +182,16 @@ def show(workspace: WorkspaceName, acting_user: ActingUser = None, as_json: AsJs
         typer.echo(job.error_message)
     for row in rows:
         typer.echo(f"\n[{row['scope']}] {row['summary']}")
+
+
+def _print_job(slug: str, job: AnalysisJob, as_json: bool, remark: str | None) -> None:
+    if as_json:
+        print_json({**asdict(job), "remark": remark})
+        return
+    typer.echo(f"{slug} {job.id}: {job.status}" + (f", {remark}" if remark else ""))
+    if job.error_message:
+        typer.echo(job.error_message)
+    if job.provenance_id:
+        typer.echo(
+            f"release {job.provenance_id}; `casetrail analysis show {slug} {job.id[:8]}` tells what it holds"
+        )

@@ -2,7 +2,7 @@
 
 Starting a job raises its ``attempt``; a result is taken from the holder of the newest attempt only, so that a
 run which was given up for dead cannot overwrite its successor's. Not here: the release that a job points to
-(``releases``).
+(``releases``), and asking for analyses on demand (``analyses``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,10 @@ JobStatus = Literal["queued", "running", "succeeded", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class AnalysisJob:
-    """A row of ``analysis_jobs``; its id is the ``analysis_id`` of everything made for it."""
+    """A row of ``analysis_jobs``; its id is the ``analysis_id`` of everything made for it.
+
+    ``base_provenance_id`` is the release that an analysis on demand is asked of.
+    """
 
     id: str
     workspace_id: str
@@ -34,6 +37,8 @@ class AnalysisJob:
     error_message: str | None
     provenance_id: str | None
     attempt: int
+    base_provenance_id: str | None
+    created_by: str | None
 
 
 class UnknownJob(ControlPlaneError):
@@ -121,21 +126,6 @@ def list_jobs(
         """,
         {"workspace_id": workspace_id, "status": status},
     )
-
-
-def enqueue(connection: Connection, workspace_id: str, parameters: Mapping[str, Any]) -> AnalysisJob:
-    """Ask for an analysis on demand."""
-    job = fetch_one(
-        connection,
-        AnalysisJob,
-        f"""
-        insert into analysis_jobs (workspace_id, kind, parameters) values (%s, 'on_demand', %s)
-        returning {columns(AnalysisJob)}
-        """,
-        (workspace_id, Jsonb(parameters)),
-    )
-    assert job is not None
-    return job
 
 
 def set_parameters(connection: Connection, workspace_id: str, parameters: Mapping[str, Any]) -> AnalysisJob:

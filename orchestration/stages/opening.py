@@ -1,7 +1,7 @@
 """Opening a workbench over the real services: ledger, scoped credentials, working tree, DuckDB sessions."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,9 +10,10 @@ from typing import Any
 
 import duckdb
 
-from orchestration.control_plane import arrivals, database, jobs, workspaces
+from orchestration.control_plane import arrivals, database, jobs, releases, workspaces
 from orchestration.control_plane.arrivals import Arrival, ArrivalFile
 from orchestration.control_plane.jobs import AnalysisJob
+from orchestration.control_plane.releases import ReleaseFile
 from orchestration.control_plane.workspaces import Workspace
 from orchestration.lake import session as lake_session
 from orchestration.lake.credentials import (
@@ -23,6 +24,8 @@ from orchestration.lake.credentials import (
 )
 from orchestration.lake.objects import WorkspaceStore
 from orchestration.settings import Settings
+from orchestration.stages.release import AskedOf
+from orchestration.stages.selection import Base, BaseFile, selection_fingerprint
 from orchestration.stages.tree import LakeTree
 from orchestration.stages.workbench import AnalysisParameters, RawPart, Workbench, today
 
@@ -31,13 +34,25 @@ Connect = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
 
 @dataclass(frozen=True)
 class OpenedWorkspace:
-    """A workspace, its standing job, its store, what landed, and the workbench over them."""
+    """A workspace, a job of it, its store, what landed, and the workbench over them.
+
+    The job is the standing one, or an analysis on demand: then ``base`` is the release that it is asked of.
+    """
 
     workspace: Workspace
     job: AnalysisJob
     store: WorkspaceStore
     arrivals: Sequence[Arrival]
     bench: Workbench
+    base: Base | None = None
+
+    @property
+    def asked(self) -> AskedOf | None:
+        """What a release of an analysis on demand says of its base."""
+        if self.base is None:
+            return None
+        fingerprint = selection_fingerprint(self.bench.parameters, self.base)
+        return AskedOf(self.base.provenance_id, self.base.content_sha256, fingerprint)
 
 
 @contextmanager
@@ -91,6 +106,64 @@ def open_workspace(
             progress=progress,
         )
         yield OpenedWorkspace(workspace, job, store, arrived, bench)
+
+
+@contextmanager
+def open_analysis(
+    settings: Settings,
+    job: AnalysisJob,
+    run_id: str,
+    *,
+    connect: Connect = duckdb.connect,
+    s3_client: Callable[[ScopedCredentials], Any] | None = None,
+    threads: int = 2,
+    progress: Callable[[str], None] = lambda _line: None,
+) -> Iterator[OpenedWorkspace]:
+    """Everything that the stages need for an analysis on demand; ``job`` is the attempt that was started.
+
+    No lock: what the analysis reads is released, and what it writes is its own. See ``open_workspace``.
+
+    Raises:
+        LookupError: the release that it is asked of is not there any more.
+    """
+    dsn = settings.system_dsn.get_secret_value()
+    assert job.base_provenance_id is not None
+    with tempfile.TemporaryDirectory(prefix="casetrail-") as folder:
+        scratch = Path(folder)
+        with database.as_system(dsn, job.workspace_id) as connection:
+            workspace = workspaces.find_workspace(connection, job.workspace_id)
+            record = releases.provenance(connection, job.workspace_id, job.base_provenance_id)
+            files = releases.release_files(connection, job.workspace_id, job.base_provenance_id)
+        store = _store(settings, workspace, s3_client)
+        base = _base(record, files, store.url)
+        bench = Workbench(
+            workspace_id=workspace.id,
+            workspace_slug=workspace.slug,
+            analysis_id=job.id,
+            parameters=AnalysisParameters.model_validate(job.parameters),
+            tree=LakeTree(dsn, store, workspace.id, job.id, run_id),
+            raw_parts=[],
+            **sessions(store.credentials, connect, scratch, threads),
+            scratch=scratch,
+            as_of=base.as_of,
+            threads=threads,
+            progress=progress,
+        )
+        yield OpenedWorkspace(workspace, job, store, [], bench, base)
+
+
+def _base(record: Mapping[str, Any], files: Sequence[ReleaseFile], url: Callable[[str], str]) -> Base:
+    by_dataset: dict[str, list[BaseFile]] = {}
+    for file in files:
+        found = BaseFile(file.month, url(file.object_key), file.rows, file.content_sha256)
+        by_dataset.setdefault(file.dataset, []).append(found)
+    return Base(
+        provenance_id=str(record["id"]),
+        content_sha256=record["content_sha256"],
+        as_of=record["as_of"],
+        parameters=AnalysisParameters.model_validate(record["mining_config"]["parameters"]),
+        files=by_dataset,
+    )
 
 
 def _told(slug: str, progress: Callable[[str], None]) -> Callable[[float], None]:

@@ -14,27 +14,30 @@ from orchestration.lake import layout
 from orchestration.lake.objects import WorkspaceStore
 from orchestration.settings import Settings
 from orchestration.stages.opening import OpenedWorkspace, raw_parts
-from orchestration.stages.release import WorkingTreeState, make_release, release_audits
+from orchestration.stages.release import AskedOf, WorkingTreeState, make_release, release_audits
 from orchestration.stages.tree import WHOLE_ANALYSIS
 from orchestration.stages.workbench import AnalysisParameters, MonthOutcome
 
 
-def read_state(connection: psycopg.Connection[Any], job: AnalysisJob, as_of: datetime) -> WorkingTreeState:
-    """Everything that decides about a workspace's next run or release."""
-    arrived, files = arrivals.landed(connection, job.workspace_id, "raw")
+def read_state(
+    connection: psycopg.Connection[Any], job: AnalysisJob, as_of: datetime, asked: AskedOf | None = None
+) -> WorkingTreeState:
+    """Everything that decides about an analysis's next run or release."""
+    arrived, files = ([], []) if asked else arrivals.landed(connection, job.workspace_id, "raw")
     return WorkingTreeState(
         raw_parts=raw_parts(arrived, files, lambda key: key),
         arrivals=arrived,
         files=staging.all_staged_files(connection, job.workspace_id, job.id),
         parameters=AnalysisParameters.model_validate(job.parameters),
         as_of=as_of,
+        asked=asked,
     )
 
 
 def release_workspace(
     settings: Settings, opened: OpenedWorkspace, months: Iterable[str], run_id: str
 ) -> list[MonthOutcome]:
-    """Release the working tree and tell of each month what the release holds.
+    """Release the working tree of the opened analysis and tell of each month what the release holds.
 
     Raises:
         TreeStale: some months are stale; the current release stays.
@@ -44,8 +47,8 @@ def release_workspace(
     rows = _explanation_rows(opened)
     workspace_id = opened.workspace.id
     with database.as_system(settings.system_dsn, workspace_id) as connection:
-        job = jobs.standing_job(connection, workspace_id)
-        state = read_state(connection, job, opened.bench.as_of)
+        job = jobs.get_job(connection, workspace_id, opened.job.id)
+        state = read_state(connection, job, opened.bench.as_of, opened.asked)
         made = make_release(
             connection,
             state,
@@ -56,8 +59,10 @@ def release_workspace(
             parent_id=job.provenance_id,
         )
         if job.status == "running":
-            jobs.succeed(connection, workspace_id, job.id, job.attempt)
-        current = jobs.standing_job(connection, workspace_id).provenance_id
+            # Another run may have been started since for an analysis on demand; the workspace's lock forbids it here.
+            attempt = job.attempt if opened.asked is None else opened.job.attempt
+            jobs.succeed(connection, workspace_id, job.id, attempt)
+        current = jobs.get_job(connection, workspace_id, job.id).provenance_id
         assert current is not None  # made now, or found to hold just this
         record = releases.provenance(connection, workspace_id, current)
         grace = settings.release_grace_seconds

@@ -45,14 +45,27 @@ class TreeStale(ReleaseRefused):
 
 
 @dataclass(frozen=True)
+class AskedOf:
+    """The release that an analysis on demand is asked of, and the fingerprint of the events selected from it."""
+
+    provenance_id: str
+    content_sha256: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
 class WorkingTreeState:
-    """Everything that decides about a release, read in one transaction."""
+    """Everything that decides about a release, read in one transaction.
+
+    An analysis on demand has no raw files and arrivals of its own, but a release that it is ``asked`` of.
+    """
 
     raw_parts: Sequence[RawPart]
     arrivals: Sequence[Arrival]
     files: Sequence[StagedFile]
     parameters: AnalysisParameters
     as_of: datetime
+    asked: AskedOf | None = None
 
     def dataset(self, name: str) -> dict[str, StagedFile]:
         """The files of one dataset by month."""
@@ -66,13 +79,20 @@ class WorkingTreeState:
 def stale_months(state: WorkingTreeState) -> dict[str, list[str]]:
     """Stage -> the months that are not what their inputs say; empty when the tree is whole."""
     stale = {
-        "events": stale_event_months(state.raw_parts, state.dataset("events")),
+        "events": _stale_events(state),
         "cases": stale_case_months(
             state.dataset("case_index"), state.dataset("cases"), state.parameters, state.as_of
         ),
         "explainability": stale_explanation_months(state.dataset("cases"), state.dataset("explanations")),
     }
     return {stage: months for stage, months in stale.items() if months}
+
+
+def _stale_events(state: WorkingTreeState) -> list[str]:
+    events = state.dataset("events")
+    if state.asked is None:
+        return stale_event_months(state.raw_parts, events)
+    return sorted(month for month, file in events.items() if file.fingerprint != state.asked.fingerprint)
 
 
 def release_audits(state: WorkingTreeState) -> list[dict[str, Any]]:
@@ -82,21 +102,30 @@ def release_audits(state: WorkingTreeState) -> list[dict[str, Any]]:
         for file in state.files
         for result in file.audits
     ]
+    whole = [*_audits_of_arrivals(state), _audit_of_cases(state)]
+    return audits + [{"dataset": "release", "month": WHOLE_ANALYSIS, **result} for result in whole]
+
+
+def _audits_of_arrivals(state: WorkingTreeState) -> list[dict[str, Any]]:
+    if state.asked is not None:
+        return []
     broken = [a.file_name for a in state.arrivals if a.records != _accounted(a)]
     landed = sum(arrival.landed or 0 for arrival in state.arrivals)
     raw = sum(part.rows for part in state.raw_parts)
-    events = sum(file.rows for file in state.dataset("events").values())
-    in_cases = sum(int(file.stats["events"]) for file in state.dataset("cases").values())
-    whole = [
+    return [
         audit(
             "arrivals_conserved",
             not broken,
             f"records = landed + non-event + quarantined in {len(state.arrivals)} arrivals",
         ),
         audit("raw_conserved", landed == raw, f"{landed} landed rows = {raw} rows in raw files"),
-        audit("cases_conserved", events == in_cases, f"{events} events = {in_cases} events in cases"),
     ]
-    return audits + [{"dataset": "release", "month": WHOLE_ANALYSIS, **result} for result in whole]
+
+
+def _audit_of_cases(state: WorkingTreeState) -> dict[str, Any]:
+    events = sum(file.rows for file in state.dataset("events").values())
+    in_cases = sum(int(file.stats["events"]) for file in state.dataset("cases").values())
+    return audit("cases_conserved", events == in_cases, f"{events} events = {in_cases} events in cases")
 
 
 def _accounted(arrival: Arrival) -> int:
@@ -158,21 +187,7 @@ def _few(months: Sequence[str]) -> list[str]:
 
 def etl_steps(state: WorkingTreeState) -> list[dict[str, Any]]:
     """The ordered steps: for each dataset and month its inputs, output, rows, code version, run and seconds."""
-    arrivals = [
-        {
-            "arrival_id": a.id,
-            "file_name": a.file_name,
-            "sha256": a.sha256,
-            "records": a.records,
-            "landed": a.landed,
-            "non_event": a.non_event,
-            "quarantined": a.quarantined,
-        }
-        for a in state.arrivals
-    ]
-    steps: list[dict[str, Any]] = [
-        {"step": 1, "name": "raw", "arrivals": arrivals, "outputs": _raw_outputs(state)}
-    ]
+    steps = [_first_step(state)]
     for name in STEPS:
         files = state.dataset(name).values()
         steps.append(
@@ -196,6 +211,31 @@ def etl_steps(state: WorkingTreeState) -> list[dict[str, Any]]:
             }
         )
     return steps
+
+
+def _first_step(state: WorkingTreeState) -> dict[str, Any]:
+    """What the analysis is made from: raw files, or another release."""
+    if state.asked is not None:
+        return {
+            "step": 1,
+            "name": "release",
+            "provenance_id": state.asked.provenance_id,
+            "content_sha256": state.asked.content_sha256,
+            "outputs": [],
+        }
+    arrivals = [
+        {
+            "arrival_id": a.id,
+            "file_name": a.file_name,
+            "sha256": a.sha256,
+            "records": a.records,
+            "landed": a.landed,
+            "non_event": a.non_event,
+            "quarantined": a.quarantined,
+        }
+        for a in state.arrivals
+    ]
+    return {"step": 1, "name": "raw", "arrivals": arrivals, "outputs": _raw_outputs(state)}
 
 
 def _raw_outputs(state: WorkingTreeState) -> list[dict[str, Any]]:

@@ -1,0 +1,46 @@
+"""The answer to an analysis on demand: selection, and then the stages of every analysis, over all of its months."""
+
+from collections.abc import Callable, Iterator
+
+from orchestration.settings import Settings
+from orchestration.stages.case_index import stage_case_index
+from orchestration.stages.explainability import stage_explanations
+from orchestration.stages.opening import OpenedWorkspace
+from orchestration.stages.process import stage_process
+from orchestration.stages.publish import release_workspace
+from orchestration.stages.selection import stage_selection
+from orchestration.stages.tree import WHOLE_ANALYSIS
+from orchestration.stages.workbench import MonthOutcome, outcomes
+
+
+class Cancelled(Exception):
+    """Somebody asked for the end of the analysis."""
+
+
+def answer(
+    settings: Settings, opened: OpenedWorkspace, run_id: str, is_cancelled: Callable[[], bool]
+) -> Iterator[list[MonthOutcome]]:
+    """Yields what each stage made, and last the release.
+
+    Raises:
+        Cancelled: noticed between two stages; nothing is released.
+        NothingSelected: the filters leave no case.
+    """
+    bench = opened.bench
+    assert opened.base is not None
+
+    def go_on() -> None:
+        if is_cancelled():
+            raise Cancelled("cancelled while it was running")
+
+    go_on()
+    yield stage_selection(bench, opened.base)
+    go_on()
+    stage_case_index(bench)
+    homes = bench.tree.files("case_index").keys() | bench.tree.files("cases").keys()
+    yield stage_process(bench, homes)
+    go_on()
+    made = stage_explanations(bench, homes)
+    yield [*made, *outcomes(bench.tree, "explanations", [WHOLE_ANALYSIS], [WHOLE_ANALYSIS])]
+    go_on()
+    yield release_workspace(settings, opened, [WHOLE_ANALYSIS], run_id)

@@ -1,0 +1,108 @@
+"""Questions to a release, through the real daemon: asked, answered, recognised, cancelled, and true about failures."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from orchestration.demo.lead_to_cash import write_lead_to_cash
+from tests.e2e.conftest import Casetrail
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+SLUG = "asked"
+SOUTH = {"kind": "attribute", "level": "case", "name": "region", "in": ["South"]}
+
+
+@pytest.fixture(scope="module")
+def released(casetrail: Casetrail, tmp_path_factory: pytest.TempPathFactory) -> Casetrail:
+    log = tmp_path_factory.mktemp("logs") / "lead_to_cash.csv"
+    write_lead_to_cash(log, cases=1_500, months=4)
+    casetrail.json("workspace", "create", SLUG, "--slug", SLUG, "--owner", f"ada@{SLUG}.example")
+    casetrail.json("upload", SLUG, str(log), "--wait")
+    return casetrail
+
+
+def ask(casetrail: Casetrail, *options: str) -> Any:
+    return casetrail.json("analysis", "run", SLUG, *options)
+
+
+def until(casetrail: Casetrail, analysis: str, holds: Callable[[Any], bool]) -> Any:
+    deadline = time.monotonic() + 90
+    while True:
+        job = casetrail.json("analysis", "show", SLUG, analysis)
+        if holds(job):
+            return job
+        assert time.monotonic() < deadline, job
+        time.sleep(0.3)
+
+
+def test_a_filtered_analysis_holds_the_selected_cases_and_leaves_the_standing_one_alone(
+    released: Casetrail,
+) -> None:
+    before = released.json("analysis", "show", SLUG)
+    (wanted,) = released.query(
+        SLUG,
+        "select count(*) as cases, count(distinct c.variant_id) as variants from cases as c where global_case_id in"
+        " (select global_case_id from events where attributes ->> 'region' = 'South')",
+    )
+    job = ask(released, "--filter", json.dumps(SOUTH), "--wait")
+    assert (job["status"], job["error_message"]) == ("succeeded", None)
+    assert job["base_provenance_id"] == before["provenance_id"]
+    (found,) = released.query(
+        SLUG,
+        "select sum(frequency)::bigint as cases, count(*) as variants from variants",
+        "--release",
+        job["provenance_id"],
+    )
+    assert found == wanted
+    assert released.json("analysis", "show", SLUG)["provenance_id"] == before["provenance_id"]
+
+
+def test_the_same_question_is_recognised_and_asked_again_gives_the_same_content(released: Casetrail) -> None:
+    options = ("--filter", json.dumps(SOUTH), "--from", "2024-01", "--to", "2024-01", "--wait")
+    first = ask(released, *options)
+    again = ask(released, *options)
+    assert (again["id"], again["remark"]) == (first["id"], "answered before")
+    anew = ask(released, *options, "--again")
+    assert anew["id"] != first["id"]
+    contents = [
+        released.json("provenance", "show", SLUG, "--release", job["provenance_id"])["content_sha256"]
+        for job in (first, anew)
+    ]
+    assert contents[0] == contents[1]
+
+
+def test_a_question_that_selects_nothing_fails_and_says_so(released: Casetrail) -> None:
+    size = {"kind": "case_size", "min": 9_999}
+    finished = released.run(
+        "analysis", "run", SLUG, "--filter", json.dumps(size), "--wait", "--json", check=False
+    )
+    job = json.loads(finished.stdout)
+    assert finished.returncode == 1
+    assert job["status"] == "failed"
+    assert "None of the 1,500 cases passes the filters" in job["error_message"]
+
+
+def test_a_cancelled_analysis_has_failed_with_the_reason(released: Casetrail) -> None:
+    job = ask(released, "--filter", json.dumps({"kind": "case_size", "min": 2}), "--again")
+    released.json("analysis", "cancel", SLUG, job["id"][:13])
+    ended = until(released, job["id"], lambda job: job["status"] not in ("queued", "running"))
+    assert ended["status"] == "failed"
+    assert "cancelled" in ended["error_message"]
+
+
+def test_an_analysis_whose_process_is_killed_has_failed_and_can_be_asked_again(released: Casetrail) -> None:
+    job = ask(released, "--filter", json.dumps({"kind": "case_size", "min": 3}))
+    until(released, job["id"], lambda job: job["status"] == "running")
+    kill_run_of(released, job["id"])
+    ended = until(released, job["id"], lambda job: job["status"] == "failed")
+    assert "killed" in ended["error_message"]
+    again = released.json("analysis", "rerun", SLUG, job["id"])
+    assert until(released, again["id"], lambda job: job["status"] == "succeeded")["provenance_id"]
