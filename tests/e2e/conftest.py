@@ -72,5 +72,10 @@ def installed(**environment: str) -> Iterator[Casetrail]:
 @pytest.fixture(scope="session")
 def casetrail() -> Iterator[Casetrail]:
     """An installation for the session; its releases keep superseded files for two seconds only."""
-    with installed(CASETRAIL_RELEASE_GRACE_SECONDS="2") as command:
+    keep_little = {
+        "CASETRAIL_RELEASE_GRACE_SECONDS": "2",
+        "CASETRAIL_KEEP_RELEASE_DAYS": "0",
+        "CASETRAIL_KEEP_RELEASES": "1",
+    }
+    with installed(**keep_little) as command:
         yield command
