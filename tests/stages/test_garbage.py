@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration.control_plane import arrivals, connectors, database, inbox, kept_releases, releases
+from orchestration.control_plane import (
+    arrivals,
+    connectors,
+    corrections,
+    database,
+    inbox,
+    kept_releases,
+    releases,
+)
+from orchestration.control_plane.corrections import Cause
 from orchestration.control_plane.kept_releases import ReleaseAge, ReleaseCollected
 from orchestration.lake import layout
 from orchestration.settings import Settings
@@ -178,7 +187,7 @@ def test_raw_files_of_a_retracted_arrival_stay_while_a_kept_release_was_made_fro
         gone = arrivals.list_arrivals(connection, acme.log.workspace.id, "landed")[-1]
         raw = {f.object_key for f in arrivals.list_landed_files(connection, acme.log.workspace.id, "raw")
                if f.arrival_id == gone.id}  # fmt: skip
-        arrivals.retract(connection, acme.log.workspace.id, gone.id, "a mistake")
+        corrections.retract(connection, acme.log.workspace.id, gone.id, Cause("retracted", "a mistake"))
     nothing_is_left_over(acme.settings, "retracted")
     assert raw <= stored(acme.settings, acme.log.workspace)
     with open_workspace(acme.settings, "retracted", "run") as opened:
