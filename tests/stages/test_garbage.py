@@ -173,8 +173,12 @@ def test_what_broken_runs_leave_goes_when_it_is_old(tenant: Callable[..., Tenant
 def test_a_lost_file_is_named(tenant: Callable[..., Tenant]) -> None:
     acme = tenant("lost")
     key = min(acme.keys(acme.release()))
-    store_of(acme.settings, acme.log.workspace).delete([key])
+    store = store_of(acme.settings, acme.log.workspace)
+    content = store.get(key)
+    store.delete([key])
     assert collect_garbage(acme.settings, "lost").missing == [key]
+    store.put_bytes(key, content)
+    assert collect_garbage(acme.settings, "lost").missing == []
 
 
 def test_raw_files_of_a_retracted_arrival_stay_while_a_kept_release_was_made_from_them(
