@@ -37,7 +37,14 @@ SENSORS = {
     "canceled_runs": set(),
     "notifications": set(),
 }
-OP_JOBS = {"delivery_job", "garbage_job", "retract_arrival", "remap_connector", "readmit_quarantine", "refresh_workspace"}
+OP_JOBS = {
+    "delivery_job",
+    "garbage_job",
+    "retract_arrival",
+    "remap_connector",
+    "readmit_quarantine",
+    "refresh_workspace",
+}
 SECRETS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 
 
