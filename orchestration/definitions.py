@@ -11,6 +11,7 @@ from orchestration.automation import (
     corrections,
     delivery,
     freshness,
+    garbage,
     job_status,
     notifications,
     refresh,
@@ -26,7 +27,13 @@ def build_definitions(**overrides: object) -> dg.Definitions:
             *dg.load_assets_from_modules([raw, events, process, explainability, provenance, analysis]),
             freshness.releases_are_current,
         ],
-        jobs=[*refresh.JOBS, delivery.delivery_job, *corrections.JOBS, analyses.analysis_job],
+        jobs=[
+            *refresh.JOBS,
+            delivery.delivery_job,
+            garbage.garbage_job,
+            *corrections.JOBS,
+            analyses.analysis_job,
+        ],
         sensors=[
             arrivals.arrival_sensor,
             analyses.analysis_queue,
@@ -34,7 +41,7 @@ def build_definitions(**overrides: object) -> dg.Definitions:
             *job_status.SENSORS,
             notifications.notification_sensor,
         ],
-        schedules=[refresh.daily_refresh],
+        schedules=[refresh.daily_refresh, garbage.weekly_garbage],
         resources={**resources, **overrides},
         executor=dg.in_process_executor,
     )

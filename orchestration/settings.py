@@ -61,6 +61,9 @@ class Installation(BaseSettings):
     feed_topics: tuple[str, ...] = ()
     inbox_sweep_seconds: PositiveInt = 3600
     release_grace_seconds: PositiveInt = 3600
+    keep_release_days: Annotated[int, Field(ge=0)] = 30
+    keep_releases: PositiveInt = 3
+    orphan_seconds: PositiveInt = 86_400
     max_run_seconds: PositiveInt = 7200
     max_concurrent_runs: PositiveInt = 2
     query_memory: str = "1GB"

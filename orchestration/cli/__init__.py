@@ -7,6 +7,7 @@ from orchestration.cli.analysis import analysis_app
 from orchestration.cli.arrivals import arrivals_app
 from orchestration.cli.connector import connector_app
 from orchestration.cli.demo import demo
+from orchestration.cli.garbage import gc
 from orchestration.cli.notify import notify_app
 from orchestration.cli.quarantine import quarantine_app
 from orchestration.cli.refresh import refresh
@@ -20,7 +21,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for command in (services.up, services.down, services.status, services.env, upload, refresh, query, demo):
+for command in (
+    *(services.up, services.down, services.status, services.env),
+    *(upload, refresh, query, demo, gc),
+):
     app.command()(command)
 app.add_typer(workspace_app, name="workspace")
 app.add_typer(member_app, name="member")

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestration.cli.workspace import ActingUser, AsJson, WorkspaceName, acting
-from orchestration.control_plane import arrivals, jobs, releases, workspaces
+from orchestration.control_plane import arrivals, jobs, kept_releases, releases, workspaces
 from orchestration.control_plane.database import Connection
 from orchestration.lake.credentials import CredentialBroker
 from orchestration.lake.query import QueryFailed, QueryLimits, QueryResult, StatementRefused, run_query
@@ -24,6 +24,12 @@ provenance_app = typer.Typer(
 Analysis = Annotated[
     str | None, typer.Option("--analysis", metavar="ID", help="The standing one if not given.")
 ]
+Release = Annotated[
+    str | None,
+    typer.Option(
+        "--release", metavar="ID", help="A release that is still kept; the current one if not given."
+    ),
+]
 
 
 def query(
@@ -32,12 +38,13 @@ def query(
         str, typer.Argument(help="One SELECT over events, cases, variants, process_map, quarantine.")
     ],
     analysis: Analysis = None,
+    release: Release = None,
     acting_user: ActingUser = None,
     as_json: AsJson = False,
     rows: Annotated[int, typer.Option(help="The most rows that may come back.")] = 10_000,
 ) -> None:
     """Run one SELECT over the current release of a workspace, in a process of its own."""
-    result = run_sql(workspace, sql, analysis=analysis, acting_user=acting_user, rows=rows)
+    result = run_sql(workspace, sql, analysis=analysis, release=release, acting_user=acting_user, rows=rows)
     names = [name for name, _kind in result.columns]
     if as_json:
         typer.echo(
@@ -55,17 +62,20 @@ def run_sql(
     sql: str,
     *,
     analysis: str | None = None,
+    release: str | None = None,
     acting_user: str | None = None,
     rows: int = 10_000,
 ) -> QueryResult:
-    """Run one SELECT over the current release; what goes wrong is told in one line.
+    """Run one SELECT over the current release, or another one; what goes wrong is told in one line.
 
     Raises:
         typer.Exit: with 2 for a statement that is refused, with 1 for anything else.
     """
     with acting(acting_user) as connection:
         found = workspaces.find_workspace(connection, workspace)
-        sources = _view_sources(connection, found, analysis)
+        provenance_id = release or _current_release(connection, found, analysis)
+        kept_releases.require_kept(connection, found.id, provenance_id)
+        sources = _view_sources(connection, found, provenance_id)
     settings = load_settings()
     credentials = CredentialBroker(settings).for_workspace(found.id, found.region, read_only=True)
     limits = QueryLimits(memory=settings.query_memory, seconds=settings.query_seconds, rows=rows)
@@ -81,6 +91,10 @@ def run_sql(
     except StatementRefused as error:
         _fail(str(error), 2)
     except QueryFailed as error:
+        with acting(
+            acting_user
+        ) as connection:  # while it ran, its release may have been superseded and collected
+            kept_releases.require_kept(connection, found.id, provenance_id)
         _fail(str(error), 1)
 
 
@@ -93,10 +107,9 @@ Keys = dict[str, Any]
 
 
 def _view_sources(
-    connection: Connection, workspace: workspaces.Workspace, analysis: str | None
+    connection: Connection, workspace: workspaces.Workspace, provenance_id: str
 ) -> dict[str, Keys]:
-    """View -> the released object keys behind it; quarantine has the arrival of each."""
-    provenance_id = _current_release(connection, workspace, analysis)
+    """View -> the released object keys behind it; quarantine, as it is now, has the arrival of each."""
     sources: dict[str, Keys] = {name: {} for name in VIEWS}
     for file in releases.release_files(connection, workspace.id, provenance_id):
         if file.dataset in sources:
@@ -119,6 +132,25 @@ def _current_release(connection: Connection, workspace: workspaces.Workspace, an
             1,
         )
     return job.provenance_id
+
+
+@provenance_app.command("list")
+def list_releases(workspace: WorkspaceName, acting_user: ActingUser = None, as_json: AsJson = False) -> None:
+    """List the releases that can still be read, newest first."""
+    with acting(acting_user) as connection:
+        found = workspaces.find_workspace(connection, workspace)
+        ages = kept_releases.release_ages(connection, found.id)
+    if as_json:
+        typer.echo(json.dumps([asdict(age) for age in ages], default=str, indent=2))
+        return
+    table = Table("release", "made", "superseded", box=None)
+    for age in ages:
+        table.add_row(
+            age.id,
+            f"{age.created_at:%Y-%m-%d %H:%M:%S}",
+            f"{age.superseded_at:%Y-%m-%d %H:%M:%S}" if age.superseded_at else "current",
+        )
+    Console().print(table)
 
 
 @provenance_app.command()
@@ -146,6 +178,12 @@ def show(
         f"release {record['id']}, made {record['created_at']:%Y-%m-%d %H:%M} UTC, as of {record['as_of']:%Y-%m-%d}"
     )
     typer.echo(f"content {record['content_sha256']}")
+    if record["superseded_at"]:
+        kept = f"its files are gone since {record['collected_at']:%Y-%m-%d %H:%M} UTC"
+        typer.echo(
+            f"superseded {record['superseded_at']:%Y-%m-%d %H:%M} UTC,"
+            f" {kept if record['collected_at'] else 'its files are kept'}"
+        )
     table = Table("step", "name", "months", "rows", "seconds", "code", box=None)
     for step in record["etl_steps"]:
         rows = sum(output["rows"] for output in step["outputs"])
@@ -173,7 +211,10 @@ def verify(
         found = workspaces.find_workspace(connection, workspace)
         _current_release(connection, found, None)
     progress = None if as_json else lambda line: typer.echo(line, err=True)
-    compared = replay(load_settings(), found.slug, threads=threads, progress=progress)
+    try:
+        compared = replay(load_settings(), found.slug, threads=threads, progress=progress)
+    except kept_releases.ReleaseCollected as error:
+        _fail(str(error), 1)
     differing = [c for c in compared if not c.agrees]
     if as_json:
         typer.echo(json.dumps({"agrees": not differing, "files": [asdict(c) for c in compared]}, indent=2))

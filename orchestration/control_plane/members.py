@@ -52,6 +52,21 @@ def set_member(connection: Connection, workspace_id: str, email: str, role: Memb
     )
 
 
+def administered(connection: Connection) -> set[str]:
+    """The ids of the workspaces that the acting user is an admin of."""
+    return {row["id"] for row in connection.execute("select my_workspaces('admin')::text as id").fetchall()}
+
+
+def require_admin(connection: Connection, workspace_id: str) -> None:
+    """Make sure that the acting user is an admin of the workspace.
+
+    Raises:
+        NotAllowed: they are not.
+    """
+    if workspace_id not in administered(connection):
+        raise NotAllowed("Only an admin of the workspace can do this.")
+
+
 def remove_member(connection: Connection, workspace_id: str, email: str) -> None:
     """Take a user's membership away.
 

@@ -116,6 +116,10 @@ def publish(
         )
         if swapped.rowcount != 1:
             raise ReleaseConflict("another release of this analysis was made meanwhile; refresh again")
+        cursor.execute(
+            "update provenance set superseded_at = now() where workspace_id = %s and id = %s",
+            (release.workspace_id, release.parent_id),
+        )
     return provenance_id
 
 
@@ -161,26 +165,6 @@ def release_files(
             """,
             (workspace_id, provenance_id, dataset, dataset),
         ).fetchall()
-
-
-def object_keys_in_use(
-    connection: psycopg.Connection[Any], workspace_id: str, analysis_id: str, grace_seconds: float
-) -> set[str]:
-    """The objects of every release that is current, or was so less than ``grace_seconds`` ago: readers may be at it."""
-    rows = connection.execute(
-        """
-        select distinct file.object_key
-        from provenance as release
-        join release_files as file on file.workspace_id = release.workspace_id and file.provenance_id = release.id
-        where release.workspace_id = %(workspace_id)s and release.analysis_id = %(analysis_id)s and not exists (
-            select from provenance as successor
-            where successor.workspace_id = release.workspace_id and successor.parent_id = release.id
-                and successor.created_at < now() - make_interval(secs => %(grace_seconds)s)
-        )
-        """,
-        {"workspace_id": workspace_id, "analysis_id": analysis_id, "grace_seconds": grace_seconds},
-    ).fetchall()
-    return {row["object_key"] for row in rows}
 
 
 def provenance(connection: psycopg.Connection[Any], workspace_id: str, provenance_id: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ to ``layout``.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -47,11 +47,16 @@ class WrittenFile:
 
 
 def write_parquet(
-    batches: pa.RecordBatchReader | pa.Table, path: Path, *, excluded: frozenset[str] = EXCLUDED_FROM_CONTENT
+    batches: pa.RecordBatchReader | pa.Table,
+    path: Path,
+    *,
+    excluded: frozenset[str] = EXCLUDED_FROM_CONTENT,
+    footer: Mapping[str, bytes] | None = None,
 ) -> WrittenFile:
     """Write the rows in the order given, hashing them on the way; equal rows give equal bytes.
 
-    ``excluded`` columns are written, but do not count for ``content_sha256``. UUIDs (Arrow's ``arrow.uuid``)
+    ``excluded`` columns are written, but do not count for ``content_sha256``, nor does what ``footer`` adds to the
+    file's own metadata: it must follow from the rows. UUIDs (Arrow's ``arrow.uuid``)
     get Parquet's UUID type, JSON is written as text. Memory holds one row group at a time. No file is left on
     failure.
 
@@ -66,6 +71,8 @@ def write_parquet(
             for block in _row_groups(_plain(batches, schema), schema):
                 content.update(block)
                 writer.write_table(block, row_group_size=ROW_GROUP_ROWS)
+            if footer:
+                writer.add_key_value_metadata({key.encode(): value for key, value in footer.items()})
     except BaseException:
         path.unlink(missing_ok=True)
         raise

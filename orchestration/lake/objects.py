@@ -170,6 +170,26 @@ class WorkspaceStore:
         if refused:
             raise DeleteRefused(f"{len(refused)} of {len(keys)} objects were not deleted, first {refused[0]}")
 
+    def delete_unchanged(self, entry: StoredObject) -> bool:
+        """Delete an object if it is still the one that was listed; whether it was.
+
+        S3 is also told to compare: one that does not support it leaves the moment between the two requests.
+        """
+        key = self.key(entry.key)
+        try:
+            with _missing_is_named(key):
+                now = self._s3.head_object(Bucket=self._bucket, Key=key)
+            if (now["ETag"].strip('"'), now["LastModified"]) != (entry.etag, entry.modified):
+                return False
+            self._s3.delete_object(Bucket=self._bucket, Key=key, IfMatch=now["ETag"])
+        except ObjectMissing:
+            return False
+        except ClientError as error:
+            if error.response["Error"]["Code"] in {"412", "PreconditionFailed"}:
+                return False
+            raise
+        return True
+
 
 @contextmanager
 def _missing_is_named(key: str) -> Iterator[None]:

@@ -8,7 +8,7 @@ import duckdb
 
 from orchestration.control_plane.staging import StagedFile
 from orchestration.mining.dbt_build import ProcessBuild, build_process_models
-from orchestration.stages.case_index import load_case_months
+from orchestration.stages.case_index import load_home_cases
 from orchestration.stages.clock import measure_holds
 from orchestration.stages.staleness import cases_fingerprint, stale_case_months
 from orchestration.stages.tree import Draft
@@ -64,25 +64,13 @@ def _batches(months: Sequence[str], events: dict[str, int]) -> Iterator[list[str
 def _prepare(bench: Workbench, connection: duckdb.DuckDBPyConnection, homes: Sequence[str]) -> None:
     """Give dbt's session its inputs: the events of the cases with these home months, and the run's parameters."""
     bench.secure(connection)
-    load_case_months(connection, bench.tree)
-    in_homes = f"home_month in ({', '.join(repr(home) for home in homes)})"
-    event_months = [
-        month
-        for (month,) in connection.execute(
-            f"select distinct event_month from case_months where {in_homes} order by 1"
-        ).fetchall()
-    ]
+    load_home_cases(connection, bench.tree, homes)
     files = bench.tree.files("events")
-    urls = ", ".join(f"'{bench.tree.url(files[month])}'" for month in event_months)
-    others = connection.execute(
-        f"""
-        select count(*) from case_months
-        where not {in_homes} and event_month in ({", ".join(repr(m) for m in event_months)})
-        """
-    ).fetchall()[0][0]
-    connection.execute(
-        f"create table wanted_cases as select distinct global_case_id from case_months where {in_homes}"
-    )
+    needed = connection.execute("select distinct event_month from case_months order by 1").fetchall()
+    urls = ", ".join(f"'{bench.tree.url(files[month])}'" for (month,) in needed)
+    connection.execute("create table wanted_cases as select distinct global_case_id from case_months")
+    ours = connection.execute("select sum(event_count) from case_months").fetchall()[0][0]
+    others = sum(files[month].rows for (month,) in needed) - ours
     connection.execute("drop table case_months")
     connection.execute("create schema input")
     # The semi join costs a pass over the ids; a full build needs all cases of its files and goes without.

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -13,6 +13,7 @@ from orchestration.control_plane.releases import ExplanationRow
 from orchestration.lake import layout
 from orchestration.lake.objects import WorkspaceStore
 from orchestration.settings import Settings
+from orchestration.stages.garbage import keep_policy, superseded_objects
 from orchestration.stages.opening import OpenedWorkspace, raw_parts
 from orchestration.stages.release import AskedOf, WorkingTreeState, make_release, release_audits
 from orchestration.stages.tree import WHOLE_ANALYSIS
@@ -65,11 +66,10 @@ def release_workspace(
         current = jobs.get_job(connection, workspace_id, job.id).provenance_id
         assert current is not None  # made now, or found to hold just this
         record = releases.provenance(connection, workspace_id, current)
-        grace = settings.release_grace_seconds
-        in_use = releases.object_keys_in_use(connection, workspace_id, job.id, grace)
+        superseded = superseded_objects(connection, workspace_id, keep_policy(settings), datetime.now(UTC))
     # Also where nothing was made: the run before may have died between its release and the manifest.
     _write_manifest(opened.store, record, state)
-    sweep(opened.store, job.id, in_use | {f.object_key for f in state.files}, grace)
+    opened.store.delete(superseded)
     return [_outcome(month, state, current, made is not None) for month in months]
 
 
@@ -127,19 +127,6 @@ def _write_manifest(store: WorkspaceStore, release: Mapping[str, Any], state: Wo
     }
     key = layout.manifest_key(store.credentials.workspace_id, release["analysis_id"])
     store.put_bytes(key, json.dumps(manifest, indent=1).encode())
-
-
-def sweep(store: WorkspaceStore, analysis_id: str, kept: set[str], grace_seconds: float) -> int:
-    """Delete objects of the analysis that are not ``kept`` and that were written before the grace period.
-
-    The caller holds the workspace's lock, so that no stage is about to record an object that it has just written.
-    """
-    before = datetime.now(UTC) - timedelta(seconds=grace_seconds)
-    prefix = layout.analysis_prefix(store.credentials.workspace_id, analysis_id)
-    kept = kept | {layout.manifest_key(store.credentials.workspace_id, analysis_id)}
-    old = [entry.key for entry in store.list(prefix) if entry.key not in kept and entry.modified < before]
-    store.delete(old)
-    return len(old)
 
 
 def _outcome(month: str, state: WorkingTreeState, provenance_id: str, released: bool) -> MonthOutcome:

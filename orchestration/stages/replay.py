@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestration.control_plane import arrivals, database, releases
+import duckdb
+
+from orchestration.control_plane import arrivals, database, kept_releases, releases
 from orchestration.settings import Settings
 from orchestration.stages.opening import OpenedWorkspace, open_workspace, raw_parts
 from orchestration.stages.refresh import run_stages
@@ -42,6 +44,7 @@ def replay(
 
     Raises:
         NothingReleased: there is no release yet.
+        ReleaseCollected: it was superseded, and its files given up, while it was being replayed.
     """
     with open_workspace(
         settings, slug, "replay", exclusive=False, threads=threads, progress=progress or (lambda _line: None)
@@ -54,7 +57,12 @@ def replay(
             parts = _parts_of_release(connection, opened, record)
         with tempfile.TemporaryDirectory(dir=opened.bench.scratch) as folder:
             bench = _bench_of_release(opened, record, parts, LocalTree(Path(folder)))
-            run_stages(bench)
+            try:
+                run_stages(bench)
+            except duckdb.Error:
+                with database.as_system(settings.system_dsn, opened.workspace.id) as connection:
+                    kept_releases.require_kept(connection, opened.workspace.id, opened.job.provenance_id)
+                raise
             replayed = {
                 (dataset, month): file.content_sha256
                 for dataset in {f.dataset for f in files}

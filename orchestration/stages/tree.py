@@ -43,8 +43,18 @@ class WorkingTree(Protocol):
     def files(self, dataset: str) -> dict[str, StagedFile]:
         """The newest file of each month of a dataset, by month."""
 
-    def put(self, drafts: Sequence[Draft]) -> None:
-        """Take the drafts in; each replaces the file of its dataset and month."""
+    def put(
+        self,
+        drafts: Sequence[Draft],
+        *,
+        carried: Sequence[StagedFile] = (),
+        gone: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """Take the drafts in, each in the place of the file of its dataset and month; all at once or not at all.
+
+        ``carried`` are files that stay, with what is now known of their inputs; ``gone`` are (dataset, month) that hold
+        nothing any more.
+        """
 
     def forget(self, dataset: str, months: Iterable[str]) -> None:
         """Drop months that hold nothing any more."""
@@ -89,15 +99,23 @@ class LakeTree:
         with database.as_system(self.dsn, self.workspace_id) as connection:
             return staging.staged_files(connection, self.workspace_id, self.analysis_id, dataset)
 
-    def put(self, drafts: Sequence[Draft]) -> None:
+    def put(
+        self,
+        drafts: Sequence[Draft],
+        *,
+        carried: Sequence[StagedFile] = (),
+        gone: Sequence[tuple[str, str]] = (),
+    ) -> None:
         """Upload the files, then record them in one transaction: a crash between leaves only unreferenced objects."""
-        if not drafts:
+        if not (drafts or carried or gone):
             return
         keyed = [(self._key(draft), draft) for draft in drafts]
         self.store.put_files([(key, draft.path) for key, draft in keyed])
         staged = [_staged(draft, key, self.run_id) for key, draft in keyed]
         with database.as_system(self.dsn, self.workspace_id) as connection:
-            staging.stage(connection, self.workspace_id, self.analysis_id, staged)
+            staging.stage(connection, self.workspace_id, self.analysis_id, [*staged, *carried])
+            for dataset, month in gone:
+                staging.unstage(connection, self.workspace_id, self.analysis_id, dataset, [month])
         for draft in drafts:
             draft.path.unlink()
 
@@ -133,13 +151,23 @@ class LocalTree:
         """See ``WorkingTree.files``."""
         return dict(self._files.get(dataset, {}))
 
-    def put(self, drafts: Sequence[Draft]) -> None:
+    def put(
+        self,
+        drafts: Sequence[Draft],
+        *,
+        carried: Sequence[StagedFile] = (),
+        gone: Sequence[tuple[str, str]] = (),
+    ) -> None:
         """See ``WorkingTree.put``."""
         for draft in drafts:
             target = self.folder / draft.dataset / f"{draft.month}.parquet"
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(draft.path, target)
             self._files.setdefault(draft.dataset, {})[draft.month] = _staged(draft, str(target), "local")
+        for file in carried:
+            self._files[file.dataset][file.month] = file
+        for dataset, month in gone:
+            self.forget(dataset, [month])
 
     def forget(self, dataset: str, months: Iterable[str]) -> None:
         """See ``WorkingTree.forget``."""

@@ -4,7 +4,7 @@ import hashlib
 import inspect
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -106,8 +106,11 @@ class Workbench:
         code_version: str,
         inputs: Sequence[dict[str, Any]] = (),
         seconds: float = 0.0,
+        footer: Mapping[str, bytes] | None = None,
     ) -> Draft:
         """Write a month of a dataset to the scratch folder; ``seconds`` is what was spent on it before the writing.
+
+        ``footer`` goes into the Parquet file's metadata.
 
         Raises:
             RowsLost: the reader gave another number of rows than ``rows``. A DuckDB result that is being read ends
@@ -115,7 +118,7 @@ class Workbench:
         """
         began = time.perf_counter()
         path = self.scratch / f"{dataset}-{month}.parquet"
-        written = write_parquet(reader, path, excluded=EXCLUDED_FROM_CONTENT)
+        written = write_parquet(reader, path, excluded=EXCLUDED_FROM_CONTENT, footer=footer)
         if written.rows != rows:
             raise RowsLost(f"{dataset} of {month}: {written.rows} of {rows} rows were written")
         return Draft(

@@ -37,7 +37,14 @@ SENSORS = {
     "canceled_runs": set(),
     "notifications": set(),
 }
-OP_JOBS = {"delivery_job", "retract_arrival", "remap_connector", "readmit_quarantine", "refresh_workspace"}
+OP_JOBS = {
+    "delivery_job",
+    "garbage_job",
+    "retract_arrival",
+    "remap_connector",
+    "readmit_quarantine",
+    "refresh_workspace",
+}
 SECRETS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 
 
@@ -96,7 +103,12 @@ def test_the_sensors_and_schedules_run_by_default() -> None:
     sensors = {sensor.name: sensor for sensor in REPOSITORY.sensor_defs}
     assert {name: {target.job_name for target in s.targets} for name, s in sensors.items()} == SENSORS
     assert {s.default_status for s in sensors.values()} == {dg.DefaultSensorStatus.RUNNING}
-    (daily,) = REPOSITORY.schedule_defs
+    daily, weekly = sorted(REPOSITORY.schedule_defs, key=lambda schedule: schedule.name)
+    assert (weekly.name, weekly.job_name, weekly.cron_schedule) == (
+        "weekly_garbage",
+        "garbage_job",
+        "41 4 * * 0",
+    )
     assert (daily.name, daily.job_name, daily.cron_schedule) == ("daily_refresh", "refresh_job", "17 3 * * *")
     assert daily.execution_timezone == "UTC"
     assert daily.default_status == dg.DefaultScheduleStatus.RUNNING

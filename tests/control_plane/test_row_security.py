@@ -334,6 +334,7 @@ def analysing() -> list[Statement]:
             "write",
         ),
         Statement("provenance", "update provenance set etl_steps = '[]'", None),
+        Statement("provenance", "update provenance set superseded_at = now()", None, "write"),
         Statement("provenance", "delete from provenance", None),
         Statement("release_files", "select from release_files", "viewer", "read"),
         Statement(
@@ -616,6 +617,7 @@ UPDATABLE = {
         *("planned", "code_version", "looked_at", "look_at", "plan_subject", "attempts", "not_before"),
         *("stale_since", "requested"),
     },
+    ("system", "provenance"): {"superseded_at", "collected_at"},
     ("system", "analysis_jobs"): {
         *("status", "started_at", "finished_at", "error_message", "provenance_id", "attempt"),
         "refresh_asked_at",

@@ -43,9 +43,9 @@ class Casetrail:
         assert ended.returncode == 0, f"{arguments}: {ended.stderr}\n{ended.stdout}"
         return json.loads(ended.stdout)
 
-    def query(self, workspace: str, sql: str) -> list[dict[str, Any]]:
-        """The rows of a query over the current release."""
-        rows: list[dict[str, Any]] = self.json("query", workspace, sql)
+    def query(self, workspace: str, sql: str, *options: str) -> list[dict[str, Any]]:
+        """The rows of a query over the current release, or the one that the options name."""
+        rows: list[dict[str, Any]] = self.json("query", workspace, sql, *options)
         return rows
 
     def settings(self) -> Settings:
@@ -72,5 +72,10 @@ def installed(**environment: str) -> Iterator[Casetrail]:
 @pytest.fixture(scope="session")
 def casetrail() -> Iterator[Casetrail]:
     """An installation for the session; its releases keep superseded files for two seconds only."""
-    with installed(CASETRAIL_RELEASE_GRACE_SECONDS="2") as command:
+    keep_little = {
+        "CASETRAIL_RELEASE_GRACE_SECONDS": "2",
+        "CASETRAIL_KEEP_RELEASE_DAYS": "0",
+        "CASETRAIL_KEEP_RELEASES": "1",
+    }
+    with installed(**keep_little) as command:
         yield command

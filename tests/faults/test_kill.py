@@ -14,11 +14,11 @@ from time import monotonic
 import pytest
 
 from orchestration.control_plane import database
-from orchestration.lake.layout import analysis_prefix, manifest_key
+from orchestration.lake.layout import manifest_key
 from orchestration.settings import Settings
-from orchestration.stages.publish import sweep
 from tests.faults.growing_log import GrowingLog
 from tests.faults.kill_points import POINTS, KillPoint
+from tests.faults.leftovers import nothing_is_left_over
 from tests.faults.reader import Reader, Release, store_of
 from tests.faults.refresh import Orders, Refresh, refreshed, replay_agrees
 
@@ -73,7 +73,9 @@ def test_a_killed_refresh_leaves_the_old_release_or_the_new_one(
     print(f"{KILLS} kills in {log.uploads} refreshes of about {usual_seconds:.1f} s: {dict(fates)}")
     assert min(fates["before the swap"], fates["after the swap"]) > 0
     assert _lineage(installation, log) == log.uploads, "each upload made one release on top of the one before"
-    _nothing_is_left_over(installation, log, reader)
+    before = reader.read()
+    nothing_is_left_over(installation, log.slug)
+    assert reader.read() == before
     _equals_an_undisturbed_build(growing_log("undisturbed"), log.uploads, installation, tmp_path, current)
 
 
@@ -121,20 +123,6 @@ def _lineage(settings: Settings, log: GrowingLog) -> int:
         rows = connection.execute("select id, parent_id from provenance order by id").fetchall()
     assert [row["parent_id"] for row in rows] == [None, *(row["id"] for row in rows[:-1])]
     return len(rows)
-
-
-def _nothing_is_left_over(settings: Settings, log: GrowingLog, reader: Reader) -> None:
-    """A sweep without grace leaves exactly the released files and the manifest of all that the kills left behind."""
-    store, before = store_of(settings, log.workspace), reader.read()
-    with database.as_system(settings.system_dsn, log.workspace.id) as connection:
-        rows = connection.execute(
-            "select object_key from release_files where provenance_id = %s", (before.provenance_id,)
-        ).fetchall()
-    released = {row["object_key"] for row in rows}
-    sweep(store, log.analysis_id, released, grace_seconds=-60)
-    present = {entry.key for entry in store.list(analysis_prefix(log.workspace.id, log.analysis_id))}
-    assert present == released | {manifest_key(log.workspace.id, log.analysis_id)}
-    assert reader.read() == before
 
 
 def _equals_an_undisturbed_build(

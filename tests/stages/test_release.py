@@ -1,10 +1,9 @@
-"""The release: refused as long as anything is stale or wrong, made once, told whole, and swept with patience."""
+"""The release: refused as long as anything is stale or wrong, made once, and told whole."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from time import sleep
 
 import pytest
 
@@ -14,7 +13,7 @@ from orchestration.lake import layout
 from orchestration.mining.explain import EXPLAIN_CONFIG
 from orchestration.settings import Settings
 from orchestration.stages.opening import open_workspace
-from orchestration.stages.publish import read_state, release_workspace, sweep
+from orchestration.stages.publish import read_state, release_workspace
 from orchestration.stages.release import STEPS, ReleaseRefused, WorkingTreeState, make_release
 from orchestration.stages.workbench import MonthOutcome, today
 from tests.faults.growing_log import GrowingLog, new_workspace
@@ -179,42 +178,6 @@ def test_the_provenance_holds_schemas_and_configurations(
     assert (record["parent_id"], record["run_id"], record["as_of"]) == (None, "first-run", today())
 
 
-def test_a_sweep_deletes_what_is_neither_kept_nor_young(
-    installation: Settings, log: GrowingLog, released: Release
-) -> None:
-    store, analysis_id = store_of(installation, log.workspace), log.analysis_id
-    abandoned = layout.dataset_key(log.workspace.id, analysis_id, "events", MONTH, "0" * 64)
-    store.put_bytes(abandoned, b"of a run that was killed")
-    kept = _keys(installation, log, released)
-    before = {entry.key for entry in store.list()}
-    assert sweep(store, analysis_id, kept, grace_seconds=3600) == 0
-    sleep(1.1)  # S3 tells times in whole seconds.
-    assert sweep(store, analysis_id, kept, grace_seconds=0.05) == 1
-    assert {entry.key for entry in store.list()} == before - {abandoned}
-
-
-def test_a_superseded_file_stays_for_the_grace_period_after_its_release_was_replaced(
-    installation: Settings, tmp_path: Path
-) -> None:
-    """However long ago it was written: its readers began when it was still current."""
-    hasty = installation.model_copy(update={"release_grace_seconds": 2})
-    log = GrowingLog(hasty, new_workspace(installation, "superseded"), tmp_path)
-    store = store_of(installation, log.workspace)
-    log.grow()
-    _refresh(hasty, log, "old")
-    old = _keys(hasty, log, Reader(hasty, log.workspace).read())
-    sleep(3)  # Now all of its files are older than the grace period.
-    log.grow()
-    _refresh(hasty, log, "new")
-    new = _keys(hasty, log, Reader(hasty, log.workspace).read())
-    assert old - new
-    assert old | new <= {entry.key for entry in store.list()}
-    sleep(3)
-    _refresh(hasty, log, "later")
-    left = {entry.key for entry in store.list(layout.analysis_prefix(log.workspace.id, log.analysis_id))}
-    assert left == new | {layout.manifest_key(log.workspace.id, log.analysis_id)}
-
-
 def _refresh(settings: Settings, log: GrowingLog, run_id: str) -> list[MonthOutcome]:
     with open_workspace(settings, log.slug, run_id) as opened:
         return refresh_and_release(settings, opened, run_id)
@@ -256,12 +219,6 @@ def _rows(settings: Settings, log: GrowingLog) -> dict[str, int]:
             (row,) = connection.execute(f"select count(*) as rows from {table}").fetchall()
             counts[table] = row["rows"]
     return counts
-
-
-def _keys(settings: Settings, log: GrowingLog, release: Release) -> set[str]:
-    with _system(settings, log) as connection:
-        files = releases.release_files(connection, log.workspace.id, release.provenance_id)
-    return {file.object_key for file in files}
 
 
 def _dataset(release: Release, name: str) -> dict[str, str]:

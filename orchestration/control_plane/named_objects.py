@@ -1,0 +1,90 @@
+"""The objects of a workspace that some row names: whatever else lies in its part of S3 is left over.
+
+One query per kind of row. Not here: what is done with the rest (``stages.garbage``).
+"""
+
+from dataclasses import dataclass
+
+from orchestration.control_plane.database import Connection, fetch_all
+
+
+@dataclass(frozen=True, slots=True)
+class LandedDrop:
+    """One version of a dropped file that was taken in; its bytes are kept as an original."""
+
+    object_key: str
+    etag: str
+
+
+@dataclass(frozen=True)
+class NamedObjects:
+    """What rows name: object keys, or the sha256 of originals. Those in ``inbox`` may go, all others must stay.
+
+    Attributes:
+        released: Month files of the kept releases.
+        staged: Month files of the working trees.
+        delivered: Raw and quarantine files of what landed, and of what the kept releases were made from.
+        originals: Of everything that was ever taken in.
+        unreadable: sha256 of files that could not be taken in; they may or may not be stored.
+        analyses: The analyses, each of which has a manifest.
+        inbox: Versions of dropped files that were taken in.
+    """
+
+    released: frozenset[str]
+    staged: frozenset[str]
+    delivered: frozenset[str]
+    originals: frozenset[str]
+    unreadable: frozenset[str]
+    analyses: frozenset[str]
+    inbox: frozenset[LandedDrop]
+
+
+def named_objects(connection: Connection, workspace_id: str, kept_releases: list[str]) -> NamedObjects:
+    """What the rows of a workspace name, given which of its releases are kept."""
+
+    def column(query: str) -> frozenset[str]:
+        asked = {"workspace_id": workspace_id, "kept": kept_releases}
+        return frozenset(str(row["name"]) for row in connection.execute(query, asked).fetchall())
+
+    return NamedObjects(
+        released=column(_RELEASED),
+        staged=column("select object_key as name from staged_files where workspace_id = %(workspace_id)s"),
+        delivered=column(_DELIVERED),
+        originals=column(f"{_SHA256} and status <> 'failed'"),
+        unreadable=column(f"{_SHA256} and status = 'failed'"),
+        analyses=column(
+            """
+            select distinct id as name from analysis_jobs
+            where workspace_id = %(workspace_id)s and provenance_id is not null
+            """
+        ),
+        inbox=frozenset(
+            fetch_all(
+                connection,
+                LandedDrop,
+                "select object_key, etag from inbox_files where workspace_id = %s and status = 'landed'",
+                (workspace_id,),
+            )
+        ),
+    )
+
+
+_SHA256 = "select distinct sha256 as name from arrivals where workspace_id = %(workspace_id)s"
+
+_RELEASED = """
+select distinct object_key as name from release_files
+where workspace_id = %(workspace_id)s and provenance_id = any(%(kept)s::uuid[])
+"""
+
+_DELIVERED = """
+with made_from as (
+    select distinct (arrival ->> 'arrival_id')::uuid as arrival_id
+    from provenance as release, jsonb_array_elements(release.etl_steps -> 0 -> 'arrivals') as arrival
+    where release.workspace_id = %(workspace_id)s and release.id = any(%(kept)s::uuid[])
+)
+select distinct file.object_key as name
+from arrival_files as file
+join arrivals as arrival on arrival.workspace_id = file.workspace_id and arrival.id = file.arrival_id
+where file.workspace_id = %(workspace_id)s
+    and (arrival.status = 'landed' or arrival.id in (select arrival_id from made_from))
+"""
