@@ -1,7 +1,6 @@
 """Lives of analyses."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -51,22 +50,6 @@ def test_an_overtaken_run_cannot_report(pipeline: Connection, acme: Workspace) -
     with pytest.raises(AttemptOvertaken):
         jobs.fail(pipeline, acme.id, job.id, new, "a result is final")
     assert jobs.standing_job(pipeline, acme.id).status == "succeeded"
-
-
-def test_a_queued_job_is_claimed_by_one_run(control_plane: Settings, acme: Workspace) -> None:
-    with database.as_user(control_plane.app_dsn, "ann@acme.test") as connection:
-        wanted = jobs.enqueue(connection, acme.id, {"months": ["2024-01"]})
-    assert (wanted.kind, wanted.status, wanted.parameters) == ("on_demand", "queued", {"months": ["2024-01"]})
-
-    def claim(_: int) -> bool:
-        with database.as_system(control_plane.system_dsn, acme.id) as connection:
-            return jobs.claim(connection, acme.id, wanted.id) is not None
-
-    with ThreadPoolExecutor(4) as pool:
-        assert sorted(pool.map(claim, range(8))) == [False] * 7 + [True]
-    with database.as_system(control_plane.system_dsn, None) as connection:
-        [running] = jobs.list_jobs(connection, acme.id, "running")
-    assert (running.id, running.attempt) == (wanted.id, 1)
 
 
 def test_an_analyst_sets_the_standing_parameters_and_a_viewer_does_not(

@@ -293,6 +293,7 @@ def arriving() -> list[Statement]:
 
 def analysing() -> list[Statement]:
     file = "repeat('a', 64), 'f', '[]', 'v'"
+    me = "nullif(current_setting('casetrail.user_id', true), '')::uuid"
     return [
         Statement("analysis_jobs", "select from analysis_jobs", "viewer", "read", rows=2),
         Statement(
@@ -301,6 +302,27 @@ def analysing() -> list[Statement]:
             "analyst",
             "write",
         ),
+        *(
+            Statement(
+                "analysis_jobs",
+                f"insert into analysis_jobs (workspace_id, kind, created_by) values ('{A}', 'on_demand', {who})",
+                right,
+                "write",
+            )
+            for who, right in ((me, "analyst"), (f"'{USERS['stranger']}'", None))
+        ),
+        Statement("analysis_cancellations", "select from analysis_cancellations", "viewer", "read"),
+        *(
+            Statement(
+                "analysis_cancellations",
+                "insert into analysis_cancellations (workspace_id, analysis_id, requested_by)"
+                f" values ('{A}', md5('{A}')::uuid, {who})",
+                right,
+            )
+            for who, right in ((me, "analyst"), (f"'{USERS['stranger']}'", None))
+        ),
+        Statement("analysis_cancellations", "update analysis_cancellations set requested_at = now()", None),
+        Statement("analysis_cancellations", "delete from analysis_cancellations", None),
         # Only the standing one of the two.
         Statement("analysis_jobs", "update analysis_jobs set parameters = '{}'", "analyst"),
         Statement(
@@ -450,7 +472,8 @@ def fill(connection: Connection, workspace_id: UUID, slug: str) -> None:
         "inbox_files (workspace_id, connector_id, object_key, etag, bytes)"
         " values (%(id)s, %(id)s, 'k', 'e', 1)",
         "analysis_jobs (workspace_id, id, kind) values (%(id)s, %(id)s, 'standing')",
-        "analysis_jobs (workspace_id, kind) values (%(id)s, 'on_demand')",
+        "analysis_jobs (workspace_id, id, kind) values (%(id)s, md5(%(id)s::text)::uuid, 'on_demand')",
+        "analysis_cancellations (workspace_id, analysis_id) values (%(id)s, %(id)s)",
         "staged_files (workspace_id, analysis_id, dataset, month, object_key, rows, bytes, content_sha256,"
         " fingerprint, code_version)"
         " values (%(id)s, %(id)s, 'd', '2024-01', 'k', 1, 1, repeat('a', 64), 'f', 'v')",
@@ -636,6 +659,7 @@ DECIDED_BY_THE_DATABASE = {
     ("system", "arrival_changes"): {"id", "changed_at"},
     ("system", "inbox_files"): {"status", "message", "arrival_id", "seen_at"},
     ("app", "notification_channels"): {"enabled", "created_at"},
+    ("app", "analysis_cancellations"): {"requested_at"},
     **{
         (role, "notifications"): {
             "id",

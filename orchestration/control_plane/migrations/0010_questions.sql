@@ -21,6 +21,12 @@ grant insert (base_provenance_id, created_by) on analysis_jobs to casetrail_app,
 grant select, insert (workspace_id, analysis_id, requested_by) on analysis_cancellations to casetrail_app;
 grant select on analysis_cancellations to casetrail_system;
 
+-- Nobody asks in another's name.
+alter policy analysis_jobs_add on analysis_jobs with check (
+    coalesce(created_by = (select current_user_id()), true)
+    and workspace_id = any(array(select my_workspaces('analyst')))
+);
+
 create policy analysis_cancellations_read on analysis_cancellations for select to casetrail_app
 using (workspace_id = any(array(select my_workspaces('viewer'))));
 create policy analysis_cancellations_add on analysis_cancellations for insert to casetrail_app

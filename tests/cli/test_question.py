@@ -1,0 +1,57 @@
+"""From options to the parameters of an analysis, and what is told when they make none."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from orchestration.cli.question import UnusableQuestion, question
+
+
+def test_the_filters_of_a_file_of_options_and_of_months_are_put_together(tmp_path: Path) -> None:
+    file = tmp_path / "parameters.json"
+    file.write_text(json.dumps({"filters": [{"kind": "variants", "top": 3}], "lifecycle": "complete"}))
+    asked = question(file, ['{"kind": "case_size", "min": 2}'], "2024-11", "2024-12")
+    assert asked.lifecycle == "complete"
+    assert [f["kind"] for f in asked.model_dump(by_alias=True)["filters"]] == [
+        "variants",
+        "time",
+        "case_size",
+    ]
+    started = asked.model_dump(mode="json", by_alias=True)["filters"][1]
+    assert (started["mode"], started["from"], started["to"]) == (
+        "started",
+        "2024-11-01T00:00:00Z",
+        "2025-01-01T00:00:00Z",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            '{"kind": "tim"}',
+            "filters[0]: Input tag 'tim' found using 'kind' does not match any of the expected",
+        ),
+        (
+            '{"kind": "state", "in": ["done"]}',
+            "filters[0].in[0]: Input should be 'completed', 'open' or 'left_cut'",
+        ),
+        (
+            '{"kind": "all", "of": [{"kind": "time", "mode": "begun", "from": "2024-01-01T00:00:00Z"}]}',
+            "filters[0].of[0].mode: Input should be 'contained', 'intersecting', 'started' or 'ended'",
+        ),
+        ('{"kind": "variants"}', "filters[0]: give either 'top' or 'coverage'"),
+        ("{", "--filter is no JSON"),
+    ],
+)
+def test_a_filter_that_is_none_is_told_with_its_place_and_what_would_be_one(text: str, told: str) -> None:
+    with pytest.raises(UnusableQuestion) as refused:
+        question(None, [text], None, None)
+    assert told in str(refused.value)
+
+
+@pytest.mark.parametrize(("first", "last"), [("2024", None), (None, "last"), ("2024-13", None)])
+def test_a_month_that_is_none_is_told(first: str | None, last: str | None) -> None:
+    with pytest.raises(UnusableQuestion):
+        question(None, [], first, last)
