@@ -1,5 +1,6 @@
 """The last stage: check that the working tree is whole, fold its lineage into a provenance record, release it."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -158,6 +159,9 @@ def _few(months: Sequence[str]) -> list[str]:
 
 def etl_steps(state: WorkingTreeState) -> list[dict[str, Any]]:
     """The ordered steps: for each dataset and month its inputs, output, rows, code version, run and seconds."""
+    overlap = Counter[str]()
+    for file in state.dataset("events").values():
+        overlap.update({entry["arrival_id"]: entry["rows"] for entry in file.stats.get("overlap", ())})
     arrivals = [
         {
             "arrival_id": a.id,
@@ -167,6 +171,7 @@ def etl_steps(state: WorkingTreeState) -> list[dict[str, Any]]:
             "landed": a.landed,
             "non_event": a.non_event,
             "quarantined": a.quarantined,
+            "equal_to_rows_of_others": overlap[a.id],
         }
         for a in state.arrivals
     ]
