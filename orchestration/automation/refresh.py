@@ -37,14 +37,18 @@ JOBS = [
 
 
 def run_request(mark: PlannerMark, plan: RunPlan) -> dg.RunRequest:
-    """The ranged run of a plan. Its key counts the workspace's runs, since no key is ever launched twice."""
+    """The ranged run of a plan. Its key counts the workspace's runs, since no key is ever launched twice.
+
+    Months before the first partition hold nothing any more; the stages drop such months whatever the range.
+    """
     job_name, _selection = _SELECTIONS[plan.kind]
+    first, last = (max(month, load_installation().first_month) for month in (plan.first, plan.last))
     return dg.RunRequest(
         job_name=job_name,
         run_key=f"{mark.slug}/{plan.kind}/{plan.subject}/{mark.requested}",
         tags={
-            "dagster/asset_partition_range_start": partition_key(mark.slug, plan.first),
-            "dagster/asset_partition_range_end": partition_key(mark.slug, plan.last),
+            "dagster/asset_partition_range_start": partition_key(mark.slug, first),
+            "dagster/asset_partition_range_end": partition_key(mark.slug, last),
             WORKSPACE_TAG: mark.slug,
             PLAN_TAG: plan.subject,
             LEDGER_TAG: str(mark.ledger),

@@ -1,5 +1,7 @@
 """``casetrail connector``: where records come from, and reading them with another mapping."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +11,8 @@ import typer
 from orchestration.cli.desk import Reason, open_desk, print_json, print_rows
 from orchestration.cli.waiting import Timeout, Wait, wait_and_tell
 from orchestration.cli.workspace import ActingUser, AsJson, WorkspaceName, acting
-from orchestration.control_plane import arrivals, connectors, workspaces
+from orchestration.control_plane import arrivals, connectors, jobs, staging, workspaces
+from orchestration.control_plane.database import Connection
 from orchestration.control_plane.inbox import CONNECTOR_TYPE
 from orchestration.stages.corrections import given_changes, remap_connector
 
@@ -20,12 +23,13 @@ connector_app = typer.Typer(help="See connectors; change how their files are rea
 def list_connectors(
     workspace: WorkspaceName, acting_user: ActingUser = None, as_json: AsJson = False
 ) -> None:
-    """List the connectors with their mapping and how many of their arrivals are landed."""
+    """List the connectors: mapping, landed arrivals, and how many of their rows equal a row of another upload."""
     with acting(acting_user) as connection:
         found = workspaces.find_workspace(connection, workspace)
-        landed = [a.connector_id for a in arrivals.list_arrivals(connection, found.id, "landed")]
+        landed = {a.id: a.connector_id for a in arrivals.list_arrivals(connection, found.id, "landed")}
+        overlap = _overlap(connection, found.id, landed)
         rows = [
-            asdict(row) | {"arrivals": landed.count(row.id)}
+            asdict(row) | {"arrivals": list(landed.values()).count(row.id), "overlap": overlap[row.id]}
             for row in connectors.list_connectors(connection, found.id)
         ]
     if as_json:
@@ -33,7 +37,18 @@ def list_connectors(
         return
     for row in rows:
         row["mapping"] = ", ".join(f"{k}={v}" for k, v in row["config"].items() if v)
-    print_rows(rows, ("type", "name", "status", "arrivals", "mapping"))
+    print_rows(rows, ("type", "name", "status", "arrivals", "overlap", "mapping"))
+
+
+def _overlap(connection: Connection, workspace_id: str, connector_of: Mapping[str, str]) -> Counter[str]:
+    """By connector, how many rows of its arrivals are equal to a row of another upload."""
+    rows = Counter[str]()
+    job = jobs.standing_job(connection, workspace_id)
+    for file in staging.staged_files(connection, workspace_id, job.id, "events").values():
+        for entry in file.stats.get("overlap", ()):
+            if entry["arrival_id"] in connector_of:
+                rows[connector_of[entry["arrival_id"]]] += entry["rows"]
+    return rows
 
 
 @connector_app.command()

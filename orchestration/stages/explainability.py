@@ -36,7 +36,7 @@ def stage_explanations(bench: Workbench, months: Iterable[str]) -> list[MonthOut
     months = sorted(months)
     cases = bench.tree.files("cases")
     stale = stale_explanation_months(cases, bench.tree.files("explanations"))
-    gone = [m for m in stale if m not in cases and (m in months or (m == WHOLE_ANALYSIS and not cases))]
+    gone = [m for m in stale if m not in cases and (m != WHOLE_ANALYSIS or not cases)]
     for dataset in ("contributions", "explanations"):  # a month is stale as long as it has explanations
         bench.tree.forget(dataset, gone)
     wanted = [m for m in stale if m in cases and m in months]

@@ -27,7 +27,7 @@ _ORDER = {
 
 
 def stage_process(bench: Workbench, months: Iterable[str]) -> list[MonthOutcome]:
-    """Build the stale home months among ``months``; carry the others over.
+    """Build the stale home months among ``months``; carry the others over. Months without cases go, asked for or not.
 
     Raises:
         ProcessBuildFailed: a dbt model or one of its tests failed; nothing of that batch is staged.
@@ -36,7 +36,7 @@ def stage_process(bench: Workbench, months: Iterable[str]) -> list[MonthOutcome]
     case_index = bench.tree.files("case_index")
     stale = stale_case_months(case_index, bench.tree.files("cases"), bench.parameters, bench.as_of)
     for dataset in reversed(PROCESS_DATASETS):  # cases last: a month is stale as long as it has some
-        bench.tree.forget(dataset, [m for m in stale if m in months and m not in case_index])
+        bench.tree.forget(dataset, [m for m in stale if m not in case_index])
     wanted = [m for m in stale if m in months and m in case_index]
     for batch in _batches(wanted, {m: int(case_index[m].stats["events"]) for m in wanted}):
         bench.progress(f"cases: {len(batch)} home month(s), {batch[0]} to {batch[-1]}")

@@ -1,5 +1,6 @@
 """The last stage: check that the working tree is whole, fold its lineage into a provenance record, release it."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -223,6 +224,9 @@ def _first_step(state: WorkingTreeState) -> dict[str, Any]:
             "content_sha256": state.asked.content_sha256,
             "outputs": [],
         }
+    overlap = Counter[str]()
+    for file in state.dataset("events").values():
+        overlap.update({entry["arrival_id"]: entry["rows"] for entry in file.stats.get("overlap", ())})
     arrivals = [
         {
             "arrival_id": a.id,
@@ -232,6 +236,7 @@ def _first_step(state: WorkingTreeState) -> dict[str, Any]:
             "landed": a.landed,
             "non_event": a.non_event,
             "quarantined": a.quarantined,
+            "equal_to_rows_of_others": overlap[a.id],
         }
         for a in state.arrivals
     ]

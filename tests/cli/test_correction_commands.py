@@ -210,6 +210,9 @@ def test_equal_rows_of_two_uploads_are_counted_and_kept(
     released(installation, slug)
     assert [told(installation, "arrivals", "show", slug, a)["overlap"] for a in (first, second)] == [2, 2]
     assert told(installation, "arrivals", "show", slug, second)["landed"] == 3
+    assert [c["overlap"] for c in told(installation, "connector", "list", slug)] == [4]
+    raw = told(installation, "provenance", "show", slug)["etl_steps"][0]
+    assert [arrival["equal_to_rows_of_others"] for arrival in raw["arrivals"]] == [2, 2]
 
 
 def test_a_viewer_sees_and_corrects_nothing(installation: Settings, slug: str, tmp_path: Path) -> None:

@@ -50,9 +50,9 @@ class DyingTree(LocalTree):
             if self.left < 0:
                 raise Killed
 
-    def put(self, drafts: Sequence[Draft]) -> None:
+    def put(self, drafts: Sequence[Draft], **changes: Any) -> None:
         self._breathe()
-        super().put(drafts)
+        super().put(drafts, **changes)
 
     def forget(self, dataset: str, months: Iterable[str]) -> None:
         months = list(months)
@@ -136,7 +136,9 @@ class LocalLedger:
             for _run in range(MOST_RUNS):
                 if (plan := plan_run(self.state(), self.released)) is None:
                     return
-                self._run(plan.kind, months_between(plan.first, plan.last))
+                # As the ranged run: there are no partitions before the first month.
+                first, last = (max(month, self.first_month) for month in (plan.first, plan.last))
+                self._run(plan.kind, months_between(first, last))
             raise AssertionError(
                 f"still something to do after {MOST_RUNS} runs: {stale_months(self.state())}"
             )

@@ -187,6 +187,7 @@ UPLOAD_BOTH = [Step("upload", rows=(OLD,)), Step("upload", rows=(NEW,))]
 @given(history=steps(GENERATED), keyed=st.booleans())
 @example(history=[*UPLOAD_BOTH, Step("refresh"), Step("retract", 1)], keyed=True)
 @example(history=[UPLOAD_BOTH[0], Step("refresh"), UPLOAD_BOTH[1], Step("killed", 1)], keyed=True)
+@example(history=[UPLOAD_BOTH[0], Step("refresh"), UPLOAD_BOTH[1], Step("killed", 1)], keyed=False)
 @example(history=[*UPLOAD_BOTH, Step("refresh"), Step("retract"), Step("retract")], keyed=False)
 @tried(ASKED // 2 or FEW)
 @pytest.mark.timeout(7200)
