@@ -1,7 +1,10 @@
 """Dagster's processes, with a tiny code location in place of the project's."""
 
 import json
+import os
+import re
 import shutil
+import signal
 import socket
 import tempfile
 import time
@@ -12,6 +15,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import psutil
+import psycopg
 import pytest
 from pydantic import SecretStr
 from sqlalchemy.engine import make_url
@@ -42,6 +46,14 @@ def wait_long():
 def wait_a_moment():
     time.sleep(1)
 
+@dg.op
+def wait_a_while():
+    time.sleep(8)
+
+@dg.job(executor_def=dg.in_process_executor)
+def medium():
+    wait_a_while()
+
 @dg.job(executor_def=dg.in_process_executor)
 def short():
     wait_a_moment()
@@ -54,7 +66,7 @@ def quick():
 def long():
     wait_long()
 
-defs = dg.Definitions(jobs=[quick, short, long])
+defs = dg.Definitions(jobs=[quick, short, medium, long])
 """
 
 LAUNCH = """
@@ -109,6 +121,13 @@ def wait_for(settings: Settings, run: str, *wanted: str) -> None:
     raise AssertionError(f"the run is {status}")
 
 
+def process_of(settings: Settings, run: str) -> int:
+    with psycopg.connect(settings.dagster_dsn.get_secret_value()) as connection:
+        rows = connection.execute("select event from event_logs where run_id = %s", (run,)).fetchall()
+    (process,) = re.findall(r"Started process for run \(pid: (\d+)\)", " ".join(row[0] for row in rows))[:1]
+    return int(process)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_runs_happen_repairs_work_and_nothing_is_left_behind(folder: Path) -> None:
@@ -116,7 +135,9 @@ def test_runs_happen_repairs_work_and_nothing_is_left_behind(folder: Path) -> No
     settings = load_settings(folder / "home")
     wait_for(settings, launch(settings, "quick"), "SUCCESS")
 
-    for killed in (["webserver", "daemon"], ["code-server"]):
+    works = launch(settings, "medium")
+    wait_for(settings, works, "STARTED")
+    for killed in (["code-server"], ["webserver", "daemon"]):
         before = up(folder)
         for name in killed:
             process = psutil.Process(before[name].pid)
@@ -127,6 +148,13 @@ def test_runs_happen_repairs_work_and_nothing_is_left_behind(folder: Path) -> No
         assert all(second[name].pid != before[name].pid for name in killed)
     assert second["postgres"] == first["postgres"], "what runs is not touched"
     wait_for(settings, launch(settings, "quick"), "SUCCESS")
+
+    wait_for(settings, works, "SUCCESS")
+
+    killed_run = launch(settings, "long")
+    wait_for(settings, killed_run, "STARTED")
+    os.kill(process_of(settings, killed_run), signal.SIGKILL)
+    wait_for(settings, killed_run, "FAILURE")
 
     interrupted = launch(settings, "long")
     wait_for(settings, interrupted, "STARTED")
