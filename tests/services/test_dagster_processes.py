@@ -18,7 +18,9 @@ import psutil
 import psycopg
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
 
 from orchestration.services.dagster_processes import (
     DagsterFailed,
@@ -201,6 +203,17 @@ def test_dagster_gets_the_url_of_the_driver_that_works() -> None:
     assert (url.username, url.password, url.host, url.port) == ("dagster", "p@ss/word", "127.0.0.1", 1234)
     assert (url.database, url.query["sslmode"]) == ("dagster", "require")
     assert make_url(sqlalchemy_url(SecretStr("host=h user=u"))).database == "u"
+
+
+def test_dagster_gives_up_a_server_that_does_not_answer() -> None:
+    """Else its sensor waits for ever, and never ticks again."""
+    assert make_url(sqlalchemy_url(SecretStr("host=h user=u"))).query["connect_timeout"] == "10"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        dsn = f"host=127.0.0.1 port={silent.getsockname()[1]} user=u connect_timeout=2"
+        began = time.monotonic()
+        with pytest.raises(OperationalError, match="timeout"):
+            create_engine(sqlalchemy_url(SecretStr(dsn))).connect()
+        assert time.monotonic() - began < 10
 
 
 def test_the_environment_names_the_installation_s_instance(installation: Settings) -> None:
