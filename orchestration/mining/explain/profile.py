@@ -1,8 +1,9 @@
 """What the explanation of the whole analysis needs of each home month, so that it need not read the whole history.
 
-Of a month are kept: its cases with the smallest hashes, with their events, in the order of the hashes, so that the beginning
-of the file is a sample of any smaller size; the time between activities over all its cases; and its counts. The sample of
-the whole is put together from the beginnings. It is the very sample that all events would give, and so is the explanation.
+Of a month are kept: its cases with the smallest hashes, with their events, in the order of the hashes, so that the
+beginning of the file is a sample of any smaller size; the time between activities over all its cases; and its counts.
+The sample of the whole is put together from the beginnings. It is the very sample that all events would give, and so is
+the explanation.
 """
 
 from collections.abc import Mapping
@@ -113,7 +114,7 @@ def load_profiles(
 
 
 def _limit(wanted: int, completed: int, standard_errors: int) -> int:
-    """A hash below which are enough cases: hashes are spread evenly, so the number of them varies by its square root."""
+    """A hash below which are enough cases: hashes are spread evenly, so their number varies by its square root."""
     enough = wanted + standard_errors * sqrt(wanted)
     return min(_ALL_KEYS, int(enough / completed * _ALL_KEYS)) if completed else _ALL_KEYS
 
@@ -121,7 +122,7 @@ def _limit(wanted: int, completed: int, standard_errors: int) -> int:
 def _load_sample(
     conn: duckdb.DuckDBPyConnection, samples: str, limit: int, wanted: int, config: ExplainConfig
 ) -> bool:
-    """Table `profile_event`: the cases up to the hash, and those that attributes are judged on. Whether that is enough."""
+    """Table `profile_event`: the cases up to the hash, and those that attributes are judged on; whether they suffice."""
     conn.execute(
         f"""
         create or replace temp table profile_event as

@@ -7,8 +7,8 @@ import duckdb
 import pytest
 
 from orchestration.mining.explain import (
-    Explainer,
     ExplainConfig,
+    Explainer,
     load_profiles,
     month_sample,
     month_totals,
