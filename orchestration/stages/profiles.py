@@ -1,7 +1,7 @@
 """Profiles of home months: what the explanation of the whole analysis reads instead of all cases and events.
 
 ``samples`` holds the events of a month's completed cases with the smallest hashes, in the order of the hashes, in small
-row groups: of a long history only the beginnings are read. ``waits`` holds the time between activities over all of them.
+row groups: of a long history only the beginnings are read. ``waits`` holds the time between activities over all cases.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -122,7 +122,7 @@ def _limit(wanted: int, completed: int, standard_errors: int) -> int:
 def _load_sample(
     conn: duckdb.DuckDBPyConnection, samples: str, limit: int, wanted: int, config: ExplainConfig
 ) -> bool:
-    """Table `profile_event`: the cases up to the hash, and those that attributes are judged on; whether they suffice."""
+    """Table `profile_event`: the cases up to the hash, and those that attributes are judged on. Is it enough?"""
     conn.execute(
         f"""
         create or replace temp table profile_event as
