@@ -192,7 +192,7 @@ def release_files(
         ).fetchall()
 
 
-def released_contents(
+def dataset_contents(
     connection: psycopg.Connection[Any], workspace_id: str, provenance_id: str, dataset: str
 ) -> dict[str, str]:
     """The content hash of each month of a dataset of a release."""

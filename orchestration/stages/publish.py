@@ -87,7 +87,7 @@ def overtaken_outcomes(opened: OpenedWorkspace, months: Iterable[str]) -> list[M
 
 @dataclass(frozen=True)
 class _Explanations:
-    """``rows`` are those that the parent release does not have; it has those of the ``carried`` months (None: whole)."""
+    """``rows`` are those that the parent release lacks; it has those of the ``carried`` months (None: the whole)."""
 
     parent_id: str | None
     rows: Sequence[ExplanationRow]
@@ -99,7 +99,7 @@ def _explanations(settings: Settings, opened: OpenedWorkspace) -> _Explanations:
     with database.as_system(settings.system_dsn, opened.workspace.id) as connection:
         parent = jobs.standing_job(connection, opened.workspace.id).provenance_id
         known = (
-            releases.released_contents(connection, opened.workspace.id, parent, "explanations")
+            releases.dataset_contents(connection, opened.workspace.id, parent, "explanations")
             if parent
             else {}
         )
