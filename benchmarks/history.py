@@ -242,10 +242,11 @@ def measure(folder: Path, cases: int, lengths: list[int], progress: bool) -> lis
     installation, costs, built = Installation(folder / "home"), [], 0
     try:
         installation.run("workspace", "create", SLUG, "--owner", "bench@casetrail.local")
-        mapping = ["--case-id", "case", "--activity", "activity", "--timestamp", "time", "--resource", "who"]
+        columns = {"case-id": "case", "activity": "activity", "timestamp": "time", "resource": "who"}
+        mapping = [part for field, column in columns.items() for part in (f"--{field}", column)]
 
         def deliver() -> None:
-            installation.run("upload", SLUG, str(delivery), *mapping)
+            installation.run("upload", SLUG, str(delivery), *mapping, "--timezone", "UTC")
 
         for length in sorted(lengths):
             while built < length:

@@ -11,17 +11,19 @@ Dagster has no setting for this: the two private modules below are why it is pin
 import argparse
 import logging
 import multiprocessing
+import os
+import signal
 import sys
 import threading
 from collections.abc import Sequence
 from multiprocessing import forkserver
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin  # noqa: TID251
 from dagster._core.utils import FuturesAwareThreadPoolExecutor  # noqa: TID251
 from dagster._grpc.server import DagsterApiServer, DagsterGrpcServer
-from dagster._utils.interrupts import setup_interrupt_handlers
 
 DEFINITIONS = "orchestration.definitions"
 
@@ -35,6 +37,9 @@ _USED_BY_RUNS = [
     "dbt.cli.main",
     "dbt.task.build",
     "lightgbm",
+    "orchestration.mining.dbt_plugin",
+    "pandera.backends.polars.container",
+    "pyarrow.dataset",
 ]
 
 
@@ -58,7 +63,6 @@ def serve(target: LoadableTargetOrigin, address: dict[str, Any], location_name: 
     # First, so that it imports while this process does.
     forkserver.set_forkserver_preload(_USED_BY_RUNS)
     forkserver.ensure_running()
-    setup_interrupt_handlers()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     logger, ended = logging.getLogger("casetrail.code_server"), threading.Event()
     threads = FuturesAwareThreadPoolExecutor()
@@ -70,10 +74,15 @@ def serve(target: LoadableTargetOrigin, address: dict[str, Any], location_name: 
         location_name=location_name,
     )
     server = DagsterGrpcServer(ended, servicer, logger, threads, **address)
-    try:
-        server.serve()  # type: ignore[no-untyped-call]
-    except KeyboardInterrupt:
-        logging.info("interrupted")
+    # Last: while Dagster loads definitions, it puts handlers of its own in their place.
+    for told in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(told, _end)
+    server.serve()  # type: ignore[no-untyped-call]
+
+
+def _end(_signal: int, _frame: FrameType | None) -> None:
+    """End at once. Dagster's own way waits for open calls; ours come from processes that are being stopped too."""
+    os._exit(0)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

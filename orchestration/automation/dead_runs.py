@@ -38,8 +38,15 @@ def fail_dead_runs(
     started = {run_id: datetime.fromtimestamp(r.start_time or 0, now.tzinfo) for run_id, r in runs.items()}
     with database.as_system(load_settings().system_dsn, None) as connection:
         dead = find_dead(started, alive_runs(connection, started), now)
+    # A run that ended well since the records were read has no process either.
+    dead = [run_id for run_id in dead if _is_started(instance, run_id)]
     for run_id in dead:
         instance.report_run_failed(
             runs[run_id].dagster_run, "The process of this run is gone: it was killed."
         )
     return dead
+
+
+def _is_started(instance: dg.DagsterInstance, run_id: str) -> bool:
+    run = instance.get_run_by_id(run_id)
+    return run is not None and run.status is dg.DagsterRunStatus.STARTED

@@ -25,7 +25,14 @@ Connection = psycopg.Connection[DictRow]
 Parameters = Mapping[str, Any] | Sequence[Any]
 Row = TypeVar("Row")
 
-CONNECT_SECONDS = 10
+_PATIENCE: dict[str, Any] = {
+    "connect_timeout": 10,
+    # A connection whose other end is gone without a word is given up within a minute, else a run would hang.
+    "keepalives_idle": 20,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
 TOLD_EVERY_SECONDS = 10.0
 """Whoever waits for a workspace's lock hears of it so often."""
 
@@ -173,7 +180,7 @@ def connect(dsn: SecretStr | str, *, autocommit: bool = False) -> Iterator[Conne
             text,
             autocommit=autocommit,
             row_factory=dict_row,
-            connect_timeout=named.get("connect_timeout") or CONNECT_SECONDS,
+            **(_PATIENCE | {name: value for name, value in named.items() if name in _PATIENCE and value}),
             application_name=named.get("application_name") or "casetrail",
         )
     except psycopg.OperationalError as error:

@@ -47,7 +47,7 @@ class ExplanationRow:
 
 @dataclass(frozen=True)
 class NewRelease:
-    """What ``publish`` writes."""
+    """What ``publish`` writes; ``carried`` are the months (None: the whole) with the explanations of the parent."""
 
     workspace_id: str
     analysis_id: str
@@ -60,6 +60,7 @@ class NewRelease:
     mining_config: dict[str, Any]
     explainability_config: dict[str, Any]
     audits: list[dict[str, Any]]
+    carried: Sequence[str | None] = ()
 
 
 _FILE_COLUMNS = (
@@ -106,6 +107,7 @@ def publish(
             """,
             (provenance_id, release.workspace_id, release.analysis_id),
         )
+        _copy_explanations(cursor, release, provenance_id)
         _insert_explanations(cursor, release, provenance_id, explanations)
         swapped = cursor.execute(
             """
@@ -121,6 +123,29 @@ def publish(
             (release.workspace_id, release.parent_id),
         )
     return provenance_id
+
+
+def _copy_explanations(cursor: psycopg.Cursor[Any], release: NewRelease, provenance_id: str) -> None:
+    """Those of the parent that are also this release's, in their order."""
+    months = [month for month in release.carried if month is not None]
+    cursor.execute(
+        """
+        insert into explainability (workspace_id, analysis_id, provenance_id, month, scope, target, global_case_id,
+                                    features, summary)
+        select workspace_id, analysis_id, %(provenance_id)s, month, scope, target, global_case_id, features, summary
+        from explainability
+        where workspace_id = %(workspace_id)s and provenance_id = %(parent_id)s
+            and (month = any(%(months)s) or (month is null and %(whole)s))
+        order by id
+        """,
+        {
+            "provenance_id": provenance_id,
+            "workspace_id": release.workspace_id,
+            "parent_id": release.parent_id,
+            "months": months,
+            "whole": None in release.carried,
+        },
+    )
 
 
 def _insert_explanations(
@@ -165,6 +190,20 @@ def release_files(
             """,
             (workspace_id, provenance_id, dataset, dataset),
         ).fetchall()
+
+
+def dataset_contents(
+    connection: psycopg.Connection[Any], workspace_id: str, provenance_id: str, dataset: str
+) -> dict[str, str]:
+    """The content hash of each month of a dataset of a release."""
+    rows = connection.execute(
+        """
+        select month, content_sha256::text as content_sha256 from release_files
+        where workspace_id = %s and provenance_id = %s and dataset = %s
+        """,
+        (workspace_id, provenance_id, dataset),
+    ).fetchall()
+    return {row["month"]: row["content_sha256"] for row in rows}
 
 
 def provenance(connection: psycopg.Connection[Any], workspace_id: str, provenance_id: str) -> dict[str, Any]:

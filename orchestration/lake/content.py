@@ -52,11 +52,13 @@ def write_parquet(
     *,
     excluded: frozenset[str] = EXCLUDED_FROM_CONTENT,
     footer: Mapping[str, bytes] | None = None,
+    row_group_rows: int = ROW_GROUP_ROWS,
 ) -> WrittenFile:
     """Write the rows in the order given, hashing them on the way; equal rows give equal bytes.
 
     ``excluded`` columns are written, but do not count for ``content_sha256``, nor does what ``footer`` adds to the
-    file's own metadata: it must follow from the rows. UUIDs (Arrow's ``arrow.uuid``)
+    file's own metadata: it must follow from the rows. Small row groups (of ``row_group_rows``, which divides
+    ``ROW_GROUP_ROWS``) are for files of which only a part is read. UUIDs (Arrow's ``arrow.uuid``)
     get Parquet's UUID type, JSON is written as text. Memory holds one row group at a time. No file is left on
     failure.
 
@@ -70,7 +72,7 @@ def write_parquet(
         with pq.ParquetWriter(path, schema, compression="zstd", store_schema=False) as writer:
             for block in _row_groups(_plain(batches, schema), schema):
                 content.update(block)
-                writer.write_table(block, row_group_size=ROW_GROUP_ROWS)
+                writer.write_table(block, row_group_size=row_group_rows)
             if footer:
                 writer.add_key_value_metadata({key.encode(): value for key, value in footer.items()})
     except BaseException:

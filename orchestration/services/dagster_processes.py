@@ -33,6 +33,14 @@ _LOCATIONS = """
   name loadStatus locationOrLoadError { ... on PythonError { message causes { message } } }
 } } } }
 """
+_PATIENCE = {
+    "connect_timeout": "10",
+    # A connection whose other end is gone without a word is given up within a minute.
+    "keepalives_idle": "20",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+}
 _PROJECT_FOLDER = Path(__file__).resolve().parents[2]
 _PROJECT_DEFINITIONS = "orchestration.definitions"
 _LONGEST_SOCKET_PATH = 107  # bytes; the kernel's limit
@@ -135,9 +143,11 @@ def sqlalchemy_url(dsn: SecretStr) -> str:
     """Turn a libpq connection string into SQLAlchemy's URL, for the one driver that Dagster works with.
 
     With SQLAlchemy 2.1 a plain `postgresql://` means psycopg 3, whose bound parameters break Dagster's
-    NOTIFY.
+    NOTIFY. Dagster waits for ever for a server that does not answer, and the sensor that does so never ticks again, so
+    limits are part of the URL.
     """
-    parts = {name: str(value) for name, value in conninfo_to_dict(dsn.get_secret_value()).items() if value}
+    named = {name: str(value) for name, value in conninfo_to_dict(dsn.get_secret_value()).items() if value}
+    parts = _PATIENCE | named
     user, password = quote(parts.pop("user", ""), safe=""), quote(parts.pop("password", ""), safe="")
     login = f"{user}:{password}" if password else user
     host, port = parts.pop("host", "localhost"), parts.pop("port", "5432")

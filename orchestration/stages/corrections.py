@@ -257,7 +257,7 @@ def _from_original(
         CannotReadAgain: it does not go with the mapping.
     """
     with tempfile.TemporaryDirectory(prefix="casetrail-original-") as folder:
-        path = Path(folder) / Path(arrival.file_name).name
+        path = Path(folder) / "original"  # what it is shows its content
         desk.store.download(layout.original_key(desk.workspace_id, arrival.sha256), path)
         try:
             return read_and_store(

@@ -9,6 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from orchestration.mining.explain import EXPLAIN_VERSION, Explainer, Explanation
+from orchestration.stages.profiles import PROFILES, load_whole, stage_profiles, stale_profiles
 from orchestration.stages.staleness import (
     explanation_fingerprint,
     explanation_window,
@@ -37,19 +38,32 @@ def stage_explanations(bench: Workbench, months: Iterable[str]) -> list[MonthOut
     cases = bench.tree.files("cases")
     stale = stale_explanation_months(cases, bench.tree.files("explanations"))
     gone = [m for m in stale if m not in cases and (m != WHOLE_ANALYSIS or not cases)]
-    for dataset in ("contributions", "explanations"):  # a month is stale as long as it has explanations
+    for dataset in (*PROFILES, "contributions", "explanations"):  # a month is stale while it has explanations
         bench.tree.forget(dataset, gone)
     wanted = [m for m in stale if m in cases and m in months]
-    if cases and WHOLE_ANALYSIS in stale:
-        wanted.append(WHOLE_ANALYSIS)
-    if wanted:
+    whole = bool(cases) and WHOLE_ANALYSIS in stale
+    profiles = stale_profiles(cases, bench.tree.files("samples")) if whole else []
+    if wanted or profiles:
+        homes = {home for m in wanted for home in explanation_window(m, cases)} | set(profiles)
         with bench.session() as connection:
-            _create_views(bench, connection, {home for m in wanted for home in explanation_window(m, cases)})
+            _create_views(bench, connection, homes)
             with Explainer(connection) as explainer:
+                stage_profiles(bench, connection, profiles)
                 for month in wanted:
                     bench.progress(f"explanations: {month}")
                     bench.tree.put(_explain(bench, explainer, month))
+    if whole:
+        _explain_whole(bench)
     return outcomes(bench.tree, "explanations", months, wanted)
+
+
+def _explain_whole(bench: Workbench) -> None:
+    """The explanation of the whole analysis, from the profiles of its months."""
+    bench.progress("explanations: the whole analysis")
+    with bench.session() as connection:
+        load_whole(bench, connection)
+        with Explainer(connection, from_profiles=True) as explainer:
+            bench.tree.put(_explain(bench, explainer, WHOLE_ANALYSIS))
 
 
 def _create_views(bench: Workbench, connection: duckdb.DuckDBPyConnection, homes: set[str]) -> None:

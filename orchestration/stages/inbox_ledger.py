@@ -6,6 +6,7 @@ Not here: what becomes of them (``inbox``). It imports little, since the feed is
 import logging
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from threading import Lock
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -17,6 +18,7 @@ from orchestration.lake.objects import StoredObject, WorkspaceStore
 from orchestration.settings import Settings
 
 _RENEW_BEFORE = timedelta(minutes=10)
+_MOST_KEPT = 20
 
 logger = logging.getLogger("casetrail.feed")
 
@@ -28,7 +30,9 @@ class InboxLedger:
         """Sends nothing yet."""
         self._settings = settings
         self._broker = CredentialBroker(settings)
+        # The latest used comes last.
         self._stores: dict[str, WorkspaceStore] = {}
+        self._making = Lock()
 
     def note(self, bucket: str, key: str) -> bool:
         """Enter the object if it is a file in an inbox; False for any other, and for one that is gone again.
@@ -70,9 +74,14 @@ class InboxLedger:
         return bool(found)
 
     def _store(self, owner: InboxOwner) -> WorkspaceStore:
-        """The workspace's objects, to be read; its credentials are kept until they near their end."""
-        store = self._stores.get(owner.workspace_id)
-        if store is None or store.credentials.expires_at < datetime.now(UTC) + _RENEW_BEFORE:
-            scoped = self._broker.for_workspace(owner.workspace_id, owner.region, read_only=True)
-            store = self._stores[owner.workspace_id] = WorkspaceStore(scoped)
-        return store
+        """The workspace's objects, to be read; credentials of the latest few are kept until they near their end."""
+        # boto3 makes its clients one at a time.
+        with self._making:
+            store = self._stores.pop(owner.workspace_id, None)
+            if store is None or store.credentials.expires_at < datetime.now(UTC) + _RENEW_BEFORE:
+                scoped = self._broker.for_workspace(owner.workspace_id, owner.region, read_only=True)
+                store = WorkspaceStore(scoped)
+            self._stores[owner.workspace_id] = store
+            while len(self._stores) > _MOST_KEPT:
+                del self._stores[next(iter(self._stores))]
+            return store

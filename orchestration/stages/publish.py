@@ -1,7 +1,8 @@
 """Releasing a workspace's working tree: read the ledgers, release in one transaction, leave a manifest, sweep."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ import psycopg
 from orchestration.control_plane import arrivals, database, jobs, releases, staging
 from orchestration.control_plane.jobs import AnalysisJob
 from orchestration.control_plane.releases import ExplanationRow
+from orchestration.control_plane.staging import StagedFile
 from orchestration.lake import layout
 from orchestration.lake.objects import WorkspaceStore
 from orchestration.settings import Settings
@@ -45,19 +47,20 @@ def release_workspace(
         ReleaseRefused: an audit failed; the current release stays.
         ReleaseConflict: another release was made meanwhile.
     """
-    rows = _explanation_rows(opened)
     workspace_id = opened.workspace.id
+    explained = _explanations(settings, opened)
     with database.as_system(settings.system_dsn, workspace_id) as connection:
         job = jobs.get_job(connection, workspace_id, opened.job.id)
         state = read_state(connection, job, opened.bench.as_of, opened.asked)
         made = make_release(
             connection,
             state,
-            rows,
+            explained.rows,
             workspace_id=workspace_id,
             analysis_id=job.id,
             run_id=run_id,
-            parent_id=job.provenance_id,
+            parent_id=explained.parent_id,
+            carried=explained.carried,
         )
         if job.status == "running":
             # Another run may have been started since for an analysis on demand; the workspace's lock forbids it here.
@@ -87,13 +90,36 @@ def overtaken_outcomes(opened: OpenedWorkspace, months: Iterable[str]) -> list[M
     ]
 
 
-def _explanation_rows(opened: OpenedWorkspace) -> list[ExplanationRow]:
-    """The staged explanations as rows of the control plane."""
+@dataclass(frozen=True)
+class _Explanations:
+    """``rows`` are those that the parent release lacks; it has those of the ``carried`` months (None: the whole)."""
+
+    parent_id: str | None
+    rows: Sequence[ExplanationRow]
+    carried: Sequence[str | None]
+
+
+def _explanations(settings: Settings, opened: OpenedWorkspace) -> _Explanations:
+    """The staged explanations; only those files are read whose content the current release does not have."""
+    with database.as_system(settings.system_dsn, opened.workspace.id) as connection:
+        parent = jobs.standing_job(connection, opened.workspace.id).provenance_id
+        known = (
+            releases.dataset_contents(connection, opened.workspace.id, parent, "explanations")
+            if parent
+            else {}
+        )
     files = opened.bench.tree.files("explanations")
+    carried = [month for month, file in files.items() if known.get(month) == file.content_sha256]
+    rows = _explanation_rows(opened, [file for month, file in files.items() if month not in carried])
+    return _Explanations(parent, rows, [_month(month) for month in carried])
+
+
+def _explanation_rows(opened: OpenedWorkspace, files: Sequence[StagedFile]) -> list[ExplanationRow]:
+    """Staged explanations as rows of the control plane."""
+    if not files:
+        return []
+    urls = ", ".join(f"'{opened.bench.tree.url(file)}'" for file in files)
     with opened.bench.session() as connection:
-        urls = ", ".join(f"'{opened.bench.tree.url(file)}'" for file in files.values())
-        if not urls:
-            return []
         found = connection.execute(
             f"""
             select month, scope, target, global_case_id::varchar, features, summary
@@ -101,11 +127,14 @@ def _explanation_rows(opened: OpenedWorkspace) -> list[ExplanationRow]:
             """
         ).fetchall()
     return [
-        ExplanationRow(
-            None if month == WHOLE_ANALYSIS else month, scope, target, case_id, json.loads(features), summary
-        )
+        ExplanationRow(_month(month), scope, target, case_id, json.loads(features), summary)
         for month, scope, target, case_id, features, summary in found
     ]
+
+
+def _month(month: str) -> str | None:
+    """As the control plane has it: None is the whole analysis."""
+    return None if month == WHOLE_ANALYSIS else month
 
 
 def _write_manifest(store: WorkspaceStore, release: Mapping[str, Any], state: WorkingTreeState) -> None:

@@ -31,6 +31,8 @@ STEPS = (
     "cases",
     "variants",
     "process_map",
+    "samples",
+    "waits",
     "contributions",
     "explanations",
 )
@@ -142,6 +144,7 @@ def make_release(
     analysis_id: str,
     run_id: str,
     parent_id: str | None,
+    carried: Sequence[str | None] = (),
 ) -> str | None:
     """Release the working tree; None when the current release already holds exactly this.
 
@@ -178,6 +181,7 @@ def make_release(
         mining_config=mining_config(state.parameters),
         explainability_config=dict(EXPLAIN_CONFIG),
         audits=audits,
+        carried=carried,
     )
     return releases.publish(connection, release, explanations)
 

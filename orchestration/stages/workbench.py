@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
-from orchestration.lake.content import EXCLUDED_FROM_CONTENT, write_parquet
+from orchestration.lake.content import EXCLUDED_FROM_CONTENT, ROW_GROUP_ROWS, write_parquet
 from orchestration.mining.event_log import ClassifierColumn, Lifecycle
 from orchestration.mining.filters import Filters
 from orchestration.stages.tree import Draft, WorkingTree
@@ -107,10 +107,11 @@ class Workbench:
         inputs: Sequence[dict[str, Any]] = (),
         seconds: float = 0.0,
         footer: Mapping[str, bytes] | None = None,
+        row_group_rows: int = ROW_GROUP_ROWS,
     ) -> Draft:
         """Write a month of a dataset to the scratch folder; ``seconds`` is what was spent on it before the writing.
 
-        ``footer`` goes into the Parquet file's metadata.
+        ``footer`` goes into the Parquet file's metadata; ``row_group_rows`` is for files of which a part is read.
 
         Raises:
             RowsLost: the reader gave another number of rows than ``rows``. A DuckDB result that is being read ends
@@ -118,7 +119,9 @@ class Workbench:
         """
         began = time.perf_counter()
         path = self.scratch / f"{dataset}-{month}.parquet"
-        written = write_parquet(reader, path, excluded=EXCLUDED_FROM_CONTENT, footer=footer)
+        written = write_parquet(
+            reader, path, excluded=EXCLUDED_FROM_CONTENT, footer=footer, row_group_rows=row_group_rows
+        )
         if written.rows != rows:
             raise RowsLost(f"{dataset} of {month}: {written.rows} of {rows} rows were written")
         return Draft(

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
+from orchestration.automation import dead_runs
 from orchestration.automation.dead_runs import STARTING_TIME, fail_dead_runs, find_dead
 from orchestration.control_plane import database
 from orchestration.control_plane.liveness import alive_runs, prove_alive
@@ -59,6 +60,34 @@ def test_a_dead_run_of_a_backfill_is_failed_and_runs_of_others_are_left_alone(
         assert set(dead) == {records[0].dagster_run.run_id, records[1].dagster_run.run_id}
         failed = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
         assert {run.run_id for run in failed} == set(dead)
+
+
+@dg.op
+def _work() -> None: ...
+
+
+@dg.job
+def _short_job() -> None:
+    _work()
+
+
+@pytest.mark.parametrize("ended_meanwhile", [True, False])
+def test_a_run_that_ended_well_while_we_looked_is_not_failed(
+    installation: Settings, monkeypatch: pytest.MonkeyPatch, ended_meanwhile: bool
+) -> None:
+    monkeypatch.setattr(dead_runs, "load_settings", lambda: installation)
+    with dg.DagsterInstance.ephemeral() as instance:
+        _short_job.execute_in_process(instance=instance)
+        (record,) = instance.get_run_records()
+        started = record.dagster_run.with_status(dg.DagsterRunStatus.STARTED)
+        if not ended_meanwhile:
+            monkeypatch.setattr(instance, "get_run_by_id", lambda _run_id: started)
+        seen = [record._replace(dagster_run=started)]
+        later = datetime.now(UTC) + 2 * STARTING_TIME
+        failed = fail_dead_runs(instance, seen, {"_short_job"}, later)
+        status = instance.get_run_records()[0].dagster_run.status
+    expected = dg.DagsterRunStatus.SUCCESS if ended_meanwhile else dg.DagsterRunStatus.FAILURE
+    assert (bool(failed), status) == (not ended_meanwhile, expected)
 
 
 def _alive(settings: Settings) -> set[str]:

@@ -19,8 +19,9 @@ from tests.e2e.conftest import Casetrail
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ASSETS = ("raw_csv_upload", "events", "cases", "variants", "process_map", "explainability", "provenance")
-# raw > events > cases > variants, process_map; explainability < cases, events; provenance < the last four
-EDGES = 10
+# raw > events > cases > variants, process_map; explainability < cases, events; provenance < the last four;
+# releases_are_current < provenance
+EDGES = 11
 MONTH = "2024-02"
 WAIT = 60_000
 PICTURE = "img[src^='data:image/svg+xml']"

@@ -1,7 +1,7 @@
 """What landing promises: the columns, the keys, the order, the account, the same files every time."""
 
 import hashlib
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -157,3 +157,21 @@ def test_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_mapping_goes_through_json() -> None:
     mapping = Mapping(case_id="c", activity="a", timestamp="t", record_key=("x", "y"), null=("NA",))
     assert Mapping.model_validate_json(mapping.model_dump_json()) == mapping
+
+
+def test_the_time_of_review_is_when_the_first_record_of_the_future_may_land(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    times = ("2026-01-10T00:00:00", "2026-03-01T00:00:00", "2026-02-01T00:00:00", "9999-12-31T00:00:00")
+    path.write_text("case,activity,time\n" + "".join(f"a,x,{time}\n" for time in times))
+
+    def landed(now: datetime, name: str) -> tuple[int, datetime | None]:
+        landing = land(
+            path, Mapping.model_validate(SIMPLE), first_month="2000-01", now=now, into=tmp_path / name
+        )
+        return landing.landed, landing.review_at
+
+    review = datetime(2026, 1, 31, tzinfo=UTC)
+    assert landed(NOW, "at first") == (1, review)
+    assert landed(review - timedelta(microseconds=1), "just before") == (1, review)
+    assert landed(review, "then") == (2, datetime(2026, 2, 28, tzinfo=UTC))
+    assert landed(datetime(2026, 3, 1, tzinfo=UTC), "later") == (3, None)

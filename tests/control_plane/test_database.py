@@ -1,6 +1,8 @@
 """Transactions and their identities, the workspace lock, and what errors tell."""
 
+import socket
 import threading
+import time
 from uuid import uuid4
 
 import psycopg
@@ -172,3 +174,12 @@ def test_whoever_waits_for_the_lock_is_told_so(
         pytest.fail("the body must not run")
     assert 2 <= len(told) <= 6
     assert told == sorted(told)
+
+
+def test_a_server_that_does_not_answer_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        dsn = f"host=127.0.0.1 port={silent.getsockname()[1]} user=u connect_timeout=2"
+        began = time.monotonic()
+        with pytest.raises(DatabaseUnavailable, match="timeout"), database.connect(dsn):
+            pass
+        assert time.monotonic() - began < 10

@@ -1,7 +1,10 @@
 """Dagster's processes, with a tiny code location in place of the project's."""
 
 import json
+import os
+import re
 import shutil
+import signal
 import socket
 import tempfile
 import time
@@ -12,9 +15,12 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import psutil
+import psycopg
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
 
 from orchestration.services.dagster_processes import (
     DagsterFailed,
@@ -42,6 +48,14 @@ def wait_long():
 def wait_a_moment():
     time.sleep(1)
 
+@dg.op
+def wait_a_while():
+    time.sleep(8)
+
+@dg.job(executor_def=dg.in_process_executor)
+def medium():
+    wait_a_while()
+
 @dg.job(executor_def=dg.in_process_executor)
 def short():
     wait_a_moment()
@@ -54,7 +68,7 @@ def quick():
 def long():
     wait_long()
 
-defs = dg.Definitions(jobs=[quick, short, long])
+defs = dg.Definitions(jobs=[quick, short, medium, long])
 """
 
 LAUNCH = """
@@ -109,6 +123,13 @@ def wait_for(settings: Settings, run: str, *wanted: str) -> None:
     raise AssertionError(f"the run is {status}")
 
 
+def process_of(settings: Settings, run: str) -> int:
+    with psycopg.connect(settings.dagster_dsn.get_secret_value()) as connection:
+        rows = connection.execute("select event from event_logs where run_id = %s", (run,)).fetchall()
+    (process,) = re.findall(r"Started process for run \(pid: (\d+)\)", " ".join(row[0] for row in rows))[:1]
+    return int(process)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_runs_happen_repairs_work_and_nothing_is_left_behind(folder: Path) -> None:
@@ -116,7 +137,9 @@ def test_runs_happen_repairs_work_and_nothing_is_left_behind(folder: Path) -> No
     settings = load_settings(folder / "home")
     wait_for(settings, launch(settings, "quick"), "SUCCESS")
 
-    for killed in (["webserver", "daemon"], ["code-server"]):
+    works = launch(settings, "medium")
+    wait_for(settings, works, "STARTED")
+    for killed in (["code-server"], ["webserver", "daemon"]):
         before = up(folder)
         for name in killed:
             process = psutil.Process(before[name].pid)
@@ -127,6 +150,13 @@ def test_runs_happen_repairs_work_and_nothing_is_left_behind(folder: Path) -> No
         assert all(second[name].pid != before[name].pid for name in killed)
     assert second["postgres"] == first["postgres"], "what runs is not touched"
     wait_for(settings, launch(settings, "quick"), "SUCCESS")
+
+    wait_for(settings, works, "SUCCESS")
+
+    killed_run = launch(settings, "long")
+    wait_for(settings, killed_run, "STARTED")
+    os.kill(process_of(settings, killed_run), signal.SIGKILL)
+    wait_for(settings, killed_run, "FAILURE")
 
     interrupted = launch(settings, "long")
     wait_for(settings, interrupted, "STARTED")
@@ -173,6 +203,17 @@ def test_dagster_gets_the_url_of_the_driver_that_works() -> None:
     assert (url.username, url.password, url.host, url.port) == ("dagster", "p@ss/word", "127.0.0.1", 1234)
     assert (url.database, url.query["sslmode"]) == ("dagster", "require")
     assert make_url(sqlalchemy_url(SecretStr("host=h user=u"))).database == "u"
+
+
+def test_dagster_gives_up_a_server_that_does_not_answer() -> None:
+    """Else its sensor waits for ever, and never ticks again."""
+    assert make_url(sqlalchemy_url(SecretStr("host=h user=u"))).query["connect_timeout"] == "10"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        dsn = f"host=127.0.0.1 port={silent.getsockname()[1]} user=u connect_timeout=2"
+        began = time.monotonic()
+        with pytest.raises(OperationalError, match="timeout"):
+            create_engine(sqlalchemy_url(SecretStr(dsn))).connect()
+        assert time.monotonic() - began < 10
 
 
 def test_the_environment_names_the_installation_s_instance(installation: Settings) -> None:

@@ -1,6 +1,7 @@
 """What lies in an inbox comes into the ledger, once a version, whoever tells of it."""
 
 from collections.abc import Callable
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -85,3 +86,22 @@ def test_what_is_told_proves_nothing(new_inbox: Callable[[], Inbox], ledger: Inb
     assert not ledger.note(EU, f"{mine.prefix}"), "the folder"
     assert not ledger.note(EU, f"{own}/inbox/{uuid4()}/a.csv"), "no such connector"
     assert (mine.waiting(), other.waiting()) == ([], [])
+
+
+def test_only_the_latest_workspaces_are_kept_open(
+    new_inbox: Callable[[], Inbox], ledger: InboxLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestration.stages.inbox_ledger._MOST_KEPT", 1)
+    made: list[str] = []
+    real = CredentialBroker.for_workspace
+
+    def counted(self: CredentialBroker, workspace_id: str, *arguments: Any, **named: Any) -> Any:
+        made.append(workspace_id)
+        return real(self, workspace_id, *arguments, **named)
+
+    first, second = new_inbox(), new_inbox()
+    keys = [mine.drop("a.csv") for mine in (first, second)]
+    monkeypatch.setattr(CredentialBroker, "for_workspace", counted)
+    for key in (keys[0], keys[0], keys[1], keys[0]):
+        assert ledger.note(EU, key)
+    assert made == [first.workspace_id, second.workspace_id, first.workspace_id]

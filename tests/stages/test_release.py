@@ -178,6 +178,41 @@ def test_the_provenance_holds_schemas_and_configurations(
     assert (record["parent_id"], record["run_id"], record["as_of"]) == (None, "first-run", today())
 
 
+def test_explanations_that_the_parent_has_are_copied_and_not_read_again(
+    installation: Settings, tmp_path: Path
+) -> None:
+    log = GrowingLog(installation, new_workspace(installation, "copied"), tmp_path)
+    log.grow()
+    _refresh(installation, log, "parent")
+    parent = Reader(installation, log.workspace).read()
+    log.grow()
+    _refresh(installation, log, "child")
+    child = Reader(installation, log.workspace).read()
+    same = {
+        month
+        for month, sha256 in _dataset(child, "explanations").items()
+        if sha256 == _dataset(parent, "explanations").get(month)
+    }
+    told = [_told(installation, log, release.provenance_id) for release in (parent, child)]
+    for month in same:
+        assert told[0][month] == told[1][month]
+    assert told[1].keys() == _dataset(child, "explanations").keys()
+
+
+def _told(settings: Settings, log: GrowingLog, provenance_id: str) -> dict[str, list[tuple[object, ...]]]:
+    """The explanations of each month of a release, in their order."""
+    found: dict[str, list[tuple[object, ...]]] = {}
+    with _system(settings, log) as connection:
+        for row in connection.execute(
+            "select coalesce(month::text, 'all') as month, scope, target, global_case_id, features, summary"
+            " from explainability where provenance_id = %s order by id",
+            (provenance_id,),
+        ).fetchall():
+            month, *rest = row.values()
+            found.setdefault(month, []).append(tuple(rest))
+    return found
+
+
 def _refresh(settings: Settings, log: GrowingLog, run_id: str) -> list[MonthOutcome]:
     with open_workspace(settings, log.slug, run_id) as opened:
         return refresh_and_release(settings, opened, run_id)

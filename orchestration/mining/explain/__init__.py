@@ -7,6 +7,13 @@
 from orchestration.mining.explain.config import EXPLAIN_CONFIG, EXPLAIN_VERSION, ExplainConfig
 from orchestration.mining.explain.contributions import CONTRIBUTIONS_SCHEMA
 from orchestration.mining.explain.explainer import Explainer, Explanation, MonthExplanation
+from orchestration.mining.explain.profile import (
+    MonthTotals,
+    load_profiles,
+    month_sample,
+    month_totals,
+    month_waits,
+)
 
 __all__ = [
     "CONTRIBUTIONS_SCHEMA",
@@ -16,4 +23,9 @@ __all__ = [
     "Explainer",
     "Explanation",
     "MonthExplanation",
+    "MonthTotals",
+    "load_profiles",
+    "month_sample",
+    "month_totals",
+    "month_waits",
 ]

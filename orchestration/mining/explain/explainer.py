@@ -86,9 +86,16 @@ class Explainer:
     """
 
     def __init__(
-        self, conn: duckdb.DuckDBPyConnection, config: ExplainConfig | None = None, *, threads: int = 1
+        self,
+        conn: duckdb.DuckDBPyConnection,
+        config: ExplainConfig | None = None,
+        *,
+        threads: int = 1,
+        from_profiles: bool = False,
     ) -> None:
         """Read the events once; `threads` is for the model, DuckDB's are the connection's own.
+
+        A connection that `load_profiles` has prepared is good for `explain_all`.
 
         A window is small enough for one thread, and OpenMP's threads wait busily: on a machine with other
         work, two of them took up to three times as long as one.
@@ -96,8 +103,8 @@ class Explainer:
         self._conn = conn
         self._config = config or ExplainConfig()
         self._threads = threads
-        build_working_tables(conn, self._config)
-        self._population = Population(conn, self._config)
+        build_working_tables(conn, self._config, from_profiles=from_profiles)
+        self._population = Population(conn, self._config, from_profiles=from_profiles)
 
     def __enter__(self) -> Self:
         """Use it as a context manager to drop the temporary tables at the end."""

@@ -35,27 +35,33 @@ _CHUNK_ROWS = 2_048
 
 @dataclass(frozen=True)
 class MonthCount:
-    """The cases of one home month; the completed ones are numbered from `first_no`."""
+    """The cases of one home month; the completed ones that are `held` are numbered from `first_no`."""
 
     completed: int
     open_cases: int
     first_no: int
     cycle_us: int
+    held: int
 
     @property
     def last_no(self) -> int:
         """The number of its last completed case."""
-        return self.first_no + self.completed - 1
+        return self.first_no + self.held - 1
 
 
 class Population:
     """The completed cases on a connection that holds the working tables."""
 
-    def __init__(self, conn: duckdb.DuckDBPyConnection, config: ExplainConfig) -> None:
-        """Count the months, and settle how many cases of each are ever in a sample."""
+    def __init__(
+        self, conn: duckdb.DuckDBPyConnection, config: ExplainConfig, *, from_profiles: bool = False
+    ) -> None:
+        """Count the months, and settle how many cases of each are ever in a sample.
+
+        From profiles the counts are those of all cases, and `totals` tells them.
+        """
         self._conn = conn
         self._config = config
-        self._counts = _count_months(conn)
+        self._counts = _count_months(conn, "totals" if from_profiles else _COUNTED)
         self._needed = _needed_cases(self._sample_keys(), list(self._counts), config)
         self._parts: dict[str, CaseSet] = {}
         self.labels: Labels = _read_labels(conn)
@@ -134,14 +140,14 @@ class Population:
         if month not in self._counts:
             return
         count = self._counts[month]
-        if count.completed == self._needed.get(month) and count.completed <= most:
+        if count.held == self._needed.get(month) and count.held <= most:
             # The sample read the whole month, and it fits in one batch.
             yield self._part(month, keys)
             return
         for first in range(count.first_no, count.last_no + 1, most):
             last = min(first + most - 1, count.last_no)
-            cases = _read_cases(self._conn, first, last, count.completed)
-            yield replace(cases, attributes=_read_attributes(self._conn, keys, first, last, count.completed))
+            cases = _read_cases(self._conn, first, last, count.held)
+            yield replace(cases, attributes=_read_attributes(self._conn, keys, first, last, count.held))
 
     def _months_of(self, window: Window) -> list[str]:
         return [month for month in self.months() if window.first <= month <= window.last]
@@ -162,7 +168,7 @@ class Population:
             "select sample_key from explain_case where rank_in_month <= $most order by home_month, rank_in_month",
             {"most": most},
         ).fetchnumpy()["sample_key"]
-        ends = np.cumsum([min(self._counts[month].completed, most) for month in self.months()])
+        ends = np.cumsum([min(self._counts[month].held, most) for month in self.months()])
         return dict(zip(self.months(), np.split(found.astype(np.uint64), ends)[:-1], strict=True))
 
 
@@ -195,16 +201,24 @@ def _key_limit(keys: list[Keys], most: int) -> np.uint64:
     return np.uint64(together.max() if len(together) <= most else np.partition(together, most - 1)[most - 1])
 
 
-def _count_months(conn: duckdb.DuckDBPyConnection) -> dict[str, MonthCount]:
+_COUNTED = """(
+    select home_month, coalesce(completed, 0) as completed, coalesce(open_cases, 0) as open_cases, cycle_us
+    from (
+        select home_month, count(*) as completed, sum(cycle_time_us) as cycle_us from explain_case group by home_month
+    )
+    full join explain_open using (home_month)
+)"""
+
+
+def _count_months(conn: duckdb.DuckDBPyConnection, counted: str) -> dict[str, MonthCount]:
+    """The months of ``counted`` (home_month, completed, open_cases, cycle_us), with the cases that are held."""
     rows = conn.execute(
-        """
-        select home_month, coalesce(completed, 0), coalesce(open_cases, 0), coalesce(first_no, 0), coalesce(cycle_us, 0)
-        from (
-            select home_month, count(*) as completed, min(case_no) as first_no, sum(cycle_time_us) as cycle_us
-            from explain_case
-            group by home_month
-        )
-        full join explain_open using (home_month)
+        f"""
+        select home_month, completed, open_cases, coalesce(first_no, 0), coalesce(cycle_us, 0), coalesce(held, 0)
+        from {counted}
+        left join (
+            select home_month, min(case_no) as first_no, count(*) as held from explain_case group by home_month
+        ) using (home_month)
         order by home_month
         """
     ).fetchall()

@@ -53,6 +53,25 @@ from (
 where label is not null
 """
 
+# Profiles tell of all cases, not only of those that they hold events of.
+_LABELS_OF_WAITS = """
+create or replace temp table explain_label as
+select kind, label, (row_number() over (partition by kind order by label) - 1)::integer as code
+from (
+    select kind, label from explain_label
+    union select 'activity', source_activity from waits
+    union select 'activity', target_activity from waits
+)
+"""
+
+_WAITS = """
+create or replace temp table explain_transition as
+select w.home_month, source.code as previous, target.code as activity, w.passes, w.total_us
+from waits as w
+inner join explain_label as source on source.kind = 'activity' and source.label = w.source_activity
+inner join explain_label as target on target.kind = 'activity' and target.label = w.target_activity
+"""
+
 # wait_us is the time since the event before, null at the first event; position counts from 1.
 _STEPS = """
 create or replace temp table explain_step as
@@ -122,9 +141,16 @@ TABLES = (
 )
 
 
-def build_working_tables(conn: duckdb.DuckDBPyConnection, config: ExplainConfig) -> None:
-    """Make the working tables from the connection's `events` and `cases`."""
-    for statement in (_CASES, _OPEN, _LABELS, _STEPS, _TRANSITIONS, _FIRST_EVENTS):
+_OPEN_OF_TOTALS = "create or replace temp table explain_open as select home_month, open_cases from totals"
+
+
+def build_working_tables(
+    conn: duckdb.DuckDBPyConnection, config: ExplainConfig, *, from_profiles: bool = False
+) -> None:
+    """Make the working tables from the connection's `events` and `cases`, or what `load_profiles` made of profiles."""
+    plain = (_CASES, _OPEN, _LABELS, _STEPS, _TRANSITIONS, _FIRST_EVENTS)
+    profiled = (_CASES, _OPEN_OF_TOTALS, _LABELS, _LABELS_OF_WAITS, _STEPS, _WAITS, _FIRST_EVENTS)
+    for statement in profiled if from_profiles else plain:
         conn.execute(statement)
     conn.execute(_CONSTANCY, {"cases_per_month": config.constancy_cases_per_month})
 
