@@ -31,7 +31,7 @@ def stage_case_index(bench: Workbench) -> list[str]:
 
     Event months stay stale until this has ended: a run that dies before is found by the next.
     """
-    left = {part.month for part in bench.raw_parts}
+    left = bench.event_months()
     sources = {month: file for month, file in bench.tree.files("event_index").items() if month in left}
     staged = bench.tree.files("case_index")
     changed = changed_event_months(sources, staged)

@@ -148,6 +148,7 @@ def open_analysis(
             as_of=base.as_of,
             threads=threads,
             progress=progress,
+            is_on_demand=True,
         )
         yield OpenedWorkspace(workspace, job, store, [], bench, base)
 

@@ -94,6 +94,13 @@ class Workbench:
     threads: int = 2
     memory_limit: str = "4GB"
     progress: Callable[[str], None] = field(default=lambda _line: None)
+    is_on_demand: bool = False
+
+    def event_months(self) -> set[str]:
+        """The months that have events: those of raw files, or those that an analysis on demand has selected."""
+        if self.is_on_demand:
+            return set(self.tree.files("events"))
+        return {part.month for part in self.raw_parts}
 
     def draft(
         self,

@@ -63,6 +63,7 @@ def asked(released: Workbench, folder: Path, parameters: dict[str, Any]) -> Work
     bench = local_bench(
         folder, [], parameters=AnalysisParameters.model_validate(parameters), tree=LocalTree(folder / "asked")
     )
+    bench.is_on_demand = True
     stage_selection(bench, base_of(released))
     stage_case_index(bench)
     stage_process(bench, bench.tree.files("case_index"))
