@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from orchestration.automation.under_way import workspaces_named
+from orchestration.automation.under_way import only_workspace
 from orchestration.control_plane import database, jobs, workspaces
 from orchestration.notify.rounds import report_failure
 from orchestration.settings import load_settings
@@ -34,15 +34,9 @@ def failed_runs(context: dg.RunFailureSensorContext) -> None:
 
     A delivery that found only unreadable files has not started it: what became of each is in the ledger of the inbox.
     """
-    slug = _only_workspace(context.dagster_run)
+    slug = only_workspace(context.dagster_run)
     if slug is not None:
         note_failure(slug, f"{_cause(context)} (run {context.dagster_run.run_id})"[:2000])
-
-
-def _only_workspace(run: dg.DagsterRun) -> str | None:
-    """The workspace of a run; None for a backfill over several, each of which is planned for afterwards."""
-    named = workspaces_named(run.tags)
-    return named[0] if named and named[0] == named[1] else None
 
 
 def _cause(context: dg.RunFailureSensorContext) -> str:
@@ -64,7 +58,7 @@ def _cause(context: dg.RunFailureSensorContext) -> str:
 )
 def canceled_runs(context: dg.RunStatusSensorContext) -> None:
     """A cancelled run makes its workspace's standing job failed, and says so."""
-    slug = _only_workspace(context.dagster_run)
+    slug = only_workspace(context.dagster_run)
     if slug is not None:
         note_failure(slug, f"The run {context.dagster_run.run_id} was cancelled.")
 
