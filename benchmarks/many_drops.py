@@ -148,16 +148,18 @@ def log_of(events: int) -> bytes:
 
 def wait(settings: Settings, count: int) -> dict[str, datetime]:
     """Workspace -> the time of its first release, when all have one or patience ends."""
-    began = time.monotonic()
+    began, told_of = time.monotonic(), -1
     while True:
         with database.as_system(settings.system_dsn, None) as connection:
             rows = connection.execute(
                 "select workspace_id::text, min(created_at) as at from provenance group by 1"
             ).fetchall()
         waited = time.monotonic() - began
+        if len(rows) > told_of:
+            told_of = len(rows)
+            print(f"{told_of} of {count} released after {waited:.0f} s", flush=True)
         if len(rows) >= count or waited > PATIENCE_SECONDS:
             return {row["workspace_id"]: row["at"] for row in rows}
-        print(f"\r{len(rows)} of {count} released after {waited:.0f} s", end="", flush=True)
         time.sleep(1)
 
 

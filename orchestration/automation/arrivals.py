@@ -13,7 +13,7 @@ from orchestration.automation.looks import Look, look_at_due, settle
 from orchestration.automation.planner import plan_run
 from orchestration.automation.refresh import JOBS, requests_of
 from orchestration.automation.tags import WORKSPACE_TAG
-from orchestration.automation.under_way import busy_workspaces, runs_in_progress
+from orchestration.automation.under_way import busy_workspaces, failed_since, runs_in_progress
 from orchestration.partitions import WORKSPACE_PARTITIONS_NAME, workspace_partitions
 from orchestration.settings import load_settings
 
@@ -35,7 +35,7 @@ def arrival_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     deliveries = list(inbox_requests(context.instance, busy, now))
     busy |= {request.tags[WORKSPACE_TAG] for request in deliveries}
     looks = look_at_due(settings, plan_run, now, busy=busy)
-    settle(settings, looks)
+    settle(settings, [look for look in looks if look.has_ended and not _ended_badly(context.instance, look)])
     for line in told(looks):
         context.log.info(line)
     report_is_due = freshness.is_due(context.cursor, now)
@@ -47,6 +47,11 @@ def arrival_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         asset_events=[freshness.report(settings, now)] if report_is_due else [],
         cursor=now.isoformat() if report_is_due else context.cursor,
     )
+
+
+def _ended_badly(instance: dg.DagsterInstance, look: Look) -> bool:
+    """Whether a run of the job failed since the job began: then its failure is told, though nothing is stale."""
+    return look.job.started_at is not None and look.mark.slug in failed_since(instance, look.job.started_at)
 
 
 def _new_partitions(

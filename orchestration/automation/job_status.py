@@ -4,7 +4,7 @@ import dagster as dg
 
 from orchestration.automation.analyses import note_analysis_failure
 from orchestration.automation.tags import ANALYSIS_TAG
-from orchestration.automation.under_way import workspaces_named
+from orchestration.automation.under_way import only_workspace
 from orchestration.control_plane import database, jobs, workspaces
 from orchestration.notify.rounds import report_failure
 from orchestration.settings import load_settings
@@ -43,14 +43,8 @@ def failed_runs(context: dg.RunFailureSensorContext) -> None:
 def _note(run: dg.DagsterRun, message: str) -> None:
     if ANALYSIS_TAG in run.tags:
         note_analysis_failure(run.tags[ANALYSIS_TAG], message)
-    elif slug := _only_workspace(run):
+    elif slug := only_workspace(run):
         note_failure(slug, message)
-
-
-def _only_workspace(run: dg.DagsterRun) -> str | None:
-    """The workspace of a run; None for a backfill over several, each of which is planned for afterwards."""
-    named = workspaces_named(run.tags)
-    return named[0] if named and named[0] == named[1] else None
 
 
 def _cause(context: dg.RunFailureSensorContext) -> str:

@@ -31,6 +31,11 @@ class Look:
     requested: bool
     first: bool
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the job is still called running though nothing is stale: its run had nothing to release."""
+        return self.plan is None and self.job.status == "running" and self.job.provenance_id is not None
+
 
 def look_at_due(
     settings: Settings,
@@ -76,9 +81,9 @@ def look_at_due(
 
 
 def settle(settings: Settings, looks: Collection[Look]) -> None:
-    """A job that is still called running where nothing is stale and no run is under way has reached its end."""
+    """The jobs whose runs have ended with nothing to release have reached their end."""
     for look in looks:
         job = look.job
-        if look.plan is None and job.status == "running" and job.provenance_id is not None:
+        if look.has_ended:
             with database.as_system(settings.system_dsn, job.workspace_id) as connection:
                 jobs.succeed(connection, job.workspace_id, job.id, job.attempt)

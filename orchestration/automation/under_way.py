@@ -1,6 +1,7 @@
 """The runs under way, read once a tick, and the workspaces that they work on."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 import dagster as dg
 
@@ -40,6 +41,24 @@ def busy_workspaces(instance: dg.DagsterInstance, records: Iterable[dg.RunRecord
         for first, last in spans:
             slugs |= set(between(order, first, last))
     return slugs
+
+
+def failed_since(instance: dg.DagsterInstance, since: datetime) -> set[str]:
+    """The workspaces of which a run failed or was cancelled after this moment (UTC); not those of spanning runs."""
+    ended = instance.get_run_records(
+        dg.RunsFilter(
+            statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED], updated_after=since
+        )
+    )
+    # A run is updated after its end too, such as by a retry.
+    named = [only_workspace(r.dagster_run) for r in ended if r.end_time and r.end_time > since.timestamp()]
+    return {slug for slug in named if slug is not None}
+
+
+def only_workspace(run: dg.DagsterRun) -> str | None:
+    """The workspace of a run; None for a backfill over several, each of which is planned for afterwards."""
+    named = workspaces_named(run.tags)
+    return named[0] if named and named[0] == named[1] else None
 
 
 def workspaces_named(tags: Mapping[str, str]) -> tuple[str, str] | None:

@@ -11,8 +11,10 @@ from typer.testing import CliRunner
 
 from orchestration.automation.arrivals import arrival_sensor
 from orchestration.cli import app
+from orchestration.control_plane import database, jobs, workspaces
 from orchestration.partitions import WORKSPACE_PARTITIONS_NAME
 from orchestration.settings import Settings
+from orchestration.stages.workbench import digest
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -74,6 +76,39 @@ def test_a_run_that_ended_without_a_result_is_tried_again_under_another_key(
     assert first.run_key != second.run_key
     assert first.tags["casetrail/plan"] == second.tags["casetrail/plan"]
     assert requests_for(tick(instance), "again") == [], "the third attempt waits"
+
+
+@pytest.mark.parametrize("ended", ["failed", "well"])
+def test_a_job_that_a_run_left_running_is_ended_unless_that_run_failed(
+    instance: dg.DagsterInstance, installation: Settings, ended: str
+) -> None:
+    slug = f"left-{ended}"
+    run("workspace", "create", slug, "--slug", slug, "--owner", "ada@sensed.test")
+    tick(instance)
+    with database.as_system(installation.system_dsn, None) as connection:
+        workspace = workspaces.find_workspace(connection, slug)
+    with database.as_system(installation.system_dsn, workspace.id) as connection:
+        job = jobs.start(connection, workspace.id, jobs.standing_job(connection, workspace.id).id)
+        connection.execute(
+            "insert into provenance (workspace_id, analysis_id, etl_steps, schemas, mining_config,"
+            " explainability_config, as_of, content_sha256)"
+            " values (%s, %s, '[]', '{}', '{}', '{}', now(), %s)",
+            (workspace.id, job.id, digest([])),
+        )
+        connection.execute(
+            "update analysis_jobs set provenance_id = (select id from provenance where workspace_id = %s)"
+            " where workspace_id = %s",
+            (workspace.id, workspace.id),
+        )
+    if ended == "failed":
+        tags = {"dagster/partition": f"2024-01|{slug}"}
+        begun = dg.DagsterRun(job_name="__ASSET_JOB", tags=tags, status=dg.DagsterRunStatus.STARTED)
+        instance.add_run(begun)
+        instance.report_run_failed(begun, "a raw file is gone")
+    tick(instance)
+    with database.as_system(installation.system_dsn, workspace.id) as connection:
+        status = jobs.standing_job(connection, workspace.id).status
+    assert status == ("running" if ended == "failed" else "succeeded"), "its failure is told by failed_runs"
 
 
 def test_freshness_is_reported_once_an_hour(instance: dg.DagsterInstance) -> None:

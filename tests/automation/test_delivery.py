@@ -102,6 +102,7 @@ def checked(run: dg.ExecuteInProcessResult) -> dict[tuple[str, str], bool]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_a_delivery_reports_what_the_assets_own_run_reports(
     installation: Settings, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
@@ -130,6 +131,7 @@ def test_a_delivery_reports_what_the_assets_own_run_reports(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_a_bad_file_fails_the_run_and_nothing_else(
     installation: Settings, instance: dg.DagsterInstance
 ) -> None:

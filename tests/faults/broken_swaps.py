@@ -37,7 +37,7 @@ def swap_file_by_file(
             """,
             (provenance_id, row["dataset"], row["month"]),
         )
-        _commit_and_go_on(connection, release.workspace_id)
+        commit_and_go_on(connection, release.workspace_id)
     die()
     raise AssertionError("unreachable")
 
@@ -97,7 +97,7 @@ def _point_at_new_release(connection: psycopg.Connection[Any], release: NewRelea
     return str(row["id"])
 
 
-def _commit_and_go_on(connection: psycopg.Connection[Any], workspace_id: str) -> None:
+def commit_and_go_on(connection: psycopg.Connection[Any], workspace_id: str) -> None:
     """The identity lives as long as its transaction: the next one needs it again."""
     connection.commit()
     connection.execute("select set_config('casetrail.workspace_id', %s, true)", (workspace_id,))

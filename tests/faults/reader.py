@@ -41,6 +41,7 @@ class Release:
     provenance_id: str
     content_sha256: str
     content: Content
+    rows: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,10 @@ class Reader:
         _expect(sum(entry.case_events for entry in read.values()), events, "the events of all cases")
         self._check_explanations(provenance_id, files)
         content = {(f.dataset, f.month): f.content_sha256 for f in files}
-        return Release(provenance_id, str(record["content_sha256"]), content)
+        rows = Counter[str]()
+        for file in files:
+            rows[file.dataset] += file.rows
+        return Release(provenance_id, str(record["content_sha256"]), content, rows)
 
     def _check_explanations(self, provenance_id: str, files: list[ReleaseFile]) -> None:
         with self._asking() as connection:

@@ -101,11 +101,11 @@ def refreshed(settings: Settings, slug: str, folder: Path, orders: Orders | None
     return time.monotonic() - began
 
 
-def replay_agrees(settings: Settings, slug: str, folder: Path) -> None:
+def replay_agrees(settings: Settings, slug: str, folder: Path, seconds: float = 60) -> None:
     """The release is what a replay of its raw files gives, file by file, apart from S3 and PostgreSQL."""
     log = folder / f"replay-{time.monotonic_ns()}.log"
     process = _started(_replay, settings, slug, folder, log)
-    process.join(60)
+    process.join(seconds)
     assert process.exitcode == 0, log.read_text()
 
 

@@ -131,7 +131,7 @@ def process_of(settings: Settings, run: str) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_runs_happen_repairs_work_and_nothing_is_left_behind(folder: Path) -> None:
     first = up(folder)
     settings = load_settings(folder / "home")

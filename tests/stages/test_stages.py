@@ -10,7 +10,10 @@ from orchestration.stages.workbench import AnalysisParameters
 from tests.stages.local_bench import hashes, land_parts, local_bench, refreshed, rows
 
 MAPPING = Mapping(case_id="case", activity="activity", timestamp="time")
-DATASETS = ("events", "event_index", "case_index", "cases", "variants", "process_map", "explanations")
+DATASETS = (
+    *("events", "event_index", "case_index", "cases", "variants", "process_map"),
+    *("samples", "waits", "explanations"),
+)
 
 
 def write(path: Path, lines: list[str]) -> Path:

@@ -1,0 +1,126 @@
+"""What the Dagster UI asks the webserver, over its GraphQL: backfills, runs, sensors."""
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.request import Request, urlopen
+
+from orchestration.settings import Settings
+
+ASSETS = ("raw_csv_upload", "events", "cases", "variants", "process_map", "explainability", "provenance")
+LOCATION = {"repositoryName": "__repository__", "repositoryLocationName": "orchestration.definitions"}
+ENDED = ("SUCCESS", "FAILURE", "CANCELED")
+
+_LAUNCH = """
+mutation ($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
+  ... on LaunchBackfillSuccess { backfillId }
+  ... on PythonError { message } ... on PartitionSetNotFoundError { message }
+} }
+"""
+_RETRY = """
+mutation ($id: String!) { reexecutePartitionBackfill(reexecutionParams: {parentRunId: $id, strategy: FROM_FAILURE}) {
+  ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message }
+} }
+"""
+_BACKFILL = """
+query ($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill {
+  status error { message } runs(limit: 50) { runId status tags { key value } }
+} ... on PythonError { message } } }
+"""
+_MATERIALISED = """
+query ($id: ID!) { runOrError(runId: $id) { ... on Run { assetMaterializations { assetKey { path } partition
+  metadataEntries { label ... on TextMetadataEntry { text } } } } } }
+"""
+_MESSAGES = """
+query ($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events { ... on MessageEvent { message } } } } }
+"""
+_SENSOR = """
+mutation ($selector: SensorSelector!) { startSensor(sensorSelector: $selector) { __typename } }
+"""
+_SENSOR_STATE = """
+query ($selector: SensorSelector!) { sensorOrError(sensorSelector: $selector) {
+  ... on Sensor { sensorState { id } }
+} }
+"""
+_STOP_SENSOR = """
+mutation ($id: String!) { stopSensor(id: $id) { __typename } }
+"""
+
+
+@dataclass(frozen=True)
+class Backfill:
+    """A backfill that has ended: its status, and its runs with their tags."""
+
+    id: str
+    status: str
+    runs: list[dict[str, Any]]
+
+
+class DagsterUi:
+    """The webserver of an installation."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._url = f"http://{settings.webserver_host}:{settings.webserver_port}/graphql"
+
+    def ask(self, query: str, **variables: Any) -> Any:
+        """The data of an answer without errors."""
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        with urlopen(Request(self._url, body, {"Content-Type": "application/json"}), timeout=60) as answer:
+            found = json.load(answer)
+        assert "errors" not in found, found["errors"]
+        return found["data"]
+
+    def backfill(self, partitions: Iterable[str] | None, assets: Sequence[str] = ASSETS) -> str:
+        """Launch a backfill of these partitions (None: of all); returns its id."""
+        chosen: dict[str, Any] = {"assetSelection": [{"path": [asset]} for asset in assets]}
+        chosen |= {"allPartitions": True} if partitions is None else {"partitionNames": list(partitions)}
+        return self._launched(self.ask(_LAUNCH, params=chosen)["launchPartitionBackfill"])
+
+    def retry_failed(self, backfill_id: str) -> str:
+        """Launch a backfill of what failed in another; returns its id."""
+        return self._launched(self.ask(_RETRY, id=backfill_id)["reexecutePartitionBackfill"])
+
+    def _launched(self, answer: dict[str, Any]) -> str:
+        assert "backfillId" in answer, answer
+        return str(answer["backfillId"])
+
+    def look_at(self, backfill_id: str) -> Backfill:
+        """A backfill as it is now."""
+        found = self.ask(_BACKFILL, id=backfill_id)["partitionBackfillOrError"]
+        return Backfill(backfill_id, found["status"], found["runs"])
+
+    def ended(self, backfill_id: str, seconds: float = 300) -> Backfill:
+        """Wait for the end of a backfill and of its runs."""
+        deadline = time.monotonic() + seconds
+        while True:
+            found = self.look_at(backfill_id)
+            if found.status.startswith("COMPLETED") or found.status in ("FAILED", "CANCELED"):
+                return found
+            assert time.monotonic() < deadline, f"{found} has not ended after {seconds} s"
+            time.sleep(1)
+
+    def materialised(self, run_id: str) -> dict[tuple[str, str], dict[str, str]]:
+        """(Asset, partition) -> texts of the metadata, for every materialisation of a run."""
+        found = self.ask(_MATERIALISED, id=run_id)["runOrError"]["assetMaterializations"]
+        return {
+            (m["assetKey"]["path"][-1], m["partition"]): {
+                entry["label"]: entry["text"] for entry in m["metadataEntries"] if "text" in entry
+            }
+            for m in found
+        }
+
+    def messages(self, run_id: str) -> list[str]:
+        """What the log of a run says."""
+        events = self.ask(_MESSAGES, id=run_id)["logsForRun"]["events"]
+        return [event["message"] for event in events if "message" in event]
+
+    def start_sensor(self, name: str) -> None:
+        """Switch a sensor on."""
+        self.ask(_SENSOR, selector=LOCATION | {"sensorName": name})
+
+    def stop_sensor(self, name: str) -> None:
+        """Switch a sensor off."""
+        found = self.ask(_SENSOR_STATE, selector=LOCATION | {"sensorName": name})
+        self.ask(_STOP_SENSOR, id=found["sensorOrError"]["sensorState"]["id"])
