@@ -102,7 +102,7 @@ class _Explanations:
 def _explanations(settings: Settings, opened: OpenedWorkspace) -> _Explanations:
     """The staged explanations; only those files are read whose content the current release does not have."""
     with database.as_system(settings.system_dsn, opened.workspace.id) as connection:
-        parent = jobs.standing_job(connection, opened.workspace.id).provenance_id
+        parent = jobs.get_job(connection, opened.workspace.id, opened.job.id).provenance_id
         known = (
             releases.dataset_contents(connection, opened.workspace.id, parent, "explanations")
             if parent
