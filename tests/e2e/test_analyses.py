@@ -86,9 +86,7 @@ def test_the_same_question_is_recognised_and_asked_again_gives_the_same_content(
 
 def test_a_question_that_selects_nothing_fails_and_says_so(released: Casetrail) -> None:
     size = {"kind": "case_size", "min": 9_999}
-    finished = released.run(
-        "analysis", "run", SLUG, "--filter", json.dumps(size), "--wait", "--json", check=False
-    )
+    finished = released.run("analysis", "run", SLUG, "--filter", json.dumps(size), "--wait", "--json")
     job = json.loads(finished.stdout)
     assert finished.returncode == 1
     assert job["status"] == "failed"
