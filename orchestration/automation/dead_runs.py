@@ -1,7 +1,7 @@
 """Runs whose process was killed: Dagster would call them started until their time limit, and their workspace busy."""
 
 from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
@@ -11,6 +11,9 @@ from orchestration.settings import load_settings
 
 ASSET_JOB = "__ASSET_JOB"
 """So begin the names of the jobs that Dagster makes for assets that are materialised from the UI."""
+
+_MUST_HAVE_A_PROCESS = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED)
+"""A process that is killed before its first event leaves its run starting; Dagster would wait three minutes."""
 
 STARTING_TIME = timedelta(seconds=60)
 """A run has so long from its start to its first stage, where it proves itself alive."""
@@ -25,21 +28,20 @@ def find_dead(started: Mapping[str, datetime], alive: Iterable[str], now: dateti
 def fail_dead_runs(
     instance: dg.DagsterInstance, records: Iterable[dg.RunRecord], names: Collection[str], now: datetime
 ) -> list[str]:
-    """Report the dead ones among the started runs of these jobs and of backfills as failed; returns their ids."""
+    """Report the dead ones among the launched runs of these jobs and of backfills as failed; returns their ids."""
     runs = {
         r.dagster_run.run_id: r
         for r in records
-        if r.dagster_run.status is dg.DagsterRunStatus.STARTED
-        and r.start_time
+        if r.dagster_run.status in _MUST_HAVE_A_PROCESS
         and (r.dagster_run.job_name in names or r.dagster_run.job_name.startswith(ASSET_JOB))
     }
     if not runs:
         return []
-    started = {run_id: datetime.fromtimestamp(r.start_time or 0, now.tzinfo) for run_id, r in runs.items()}
+    started = {run_id: _began(record) for run_id, record in runs.items()}
     with database.as_system(load_settings().system_dsn, None) as connection:
         dead = find_dead(started, alive_runs(connection, started), now)
-    # A run that ended well since the records were read has no process either.
-    dead = [run_id for run_id in dead if _is_started(instance, run_id)]
+    # A run that ended well since the records were read has no process either, and one may just have begun.
+    dead = [run_id for run_id in dead if _is_as_read(instance, runs[run_id].dagster_run)]
     for run_id in dead:
         instance.report_run_failed(
             runs[run_id].dagster_run, "The process of this run is gone: it was killed."
@@ -47,6 +49,13 @@ def fail_dead_runs(
     return dead
 
 
-def _is_started(instance: dg.DagsterInstance, run_id: str) -> bool:
-    run = instance.get_run_by_id(run_id)
-    return run is not None and run.status is dg.DagsterRunStatus.STARTED
+def _began(record: dg.RunRecord) -> datetime:
+    """When its work began, or, of a run that is only starting, when it was launched; UTC."""
+    if record.start_time:
+        return datetime.fromtimestamp(record.start_time, UTC)
+    return record.update_timestamp
+
+
+def _is_as_read(instance: dg.DagsterInstance, read: dg.DagsterRun) -> bool:
+    run = instance.get_run_by_id(read.run_id)
+    return run is not None and run.status is read.status

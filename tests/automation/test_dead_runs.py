@@ -71,18 +71,23 @@ def _short_job() -> None:
     _work()
 
 
+@pytest.mark.parametrize("status_read", [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])
 @pytest.mark.parametrize("ended_meanwhile", [True, False])
 def test_a_run_that_ended_well_while_we_looked_is_not_failed(
-    installation: Settings, monkeypatch: pytest.MonkeyPatch, ended_meanwhile: bool
+    installation: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    ended_meanwhile: bool,
+    status_read: dg.DagsterRunStatus,
 ) -> None:
     monkeypatch.setattr(dead_runs, "load_settings", lambda: installation)
     with dg.DagsterInstance.ephemeral() as instance:
         _short_job.execute_in_process(instance=instance)
         (record,) = instance.get_run_records()
-        started = record.dagster_run.with_status(dg.DagsterRunStatus.STARTED)
+        started = record.dagster_run.with_status(status_read)
         if not ended_meanwhile:
             monkeypatch.setattr(instance, "get_run_by_id", lambda _run_id: started)
-        seen = [record._replace(dagster_run=started)]
+        began = record.start_time if status_read is dg.DagsterRunStatus.STARTED else None
+        seen = [record._replace(dagster_run=started, start_time=began)]
         later = datetime.now(UTC) + 2 * STARTING_TIME
         failed = fail_dead_runs(instance, seen, {"_short_job"}, later)
         status = instance.get_run_records()[0].dagster_run.status

@@ -19,17 +19,13 @@ from orchestration.stages.case_index import stage_case_index
 from orchestration.stages.events import stage_events
 from orchestration.stages.explainability import stage_explanations
 from orchestration.stages.process import stage_process
-from orchestration.stages.release import WorkingTreeState, release_audits, stale_months
+from orchestration.stages.release import STEPS, WorkingTreeState, release_audits, stale_months
 from orchestration.stages.staleness import months_between
 from orchestration.stages.tree import Draft, LocalTree
 from orchestration.stages.versions import landing_rules, lands_alike, readmissible
 from orchestration.stages.workbench import AnalysisParameters, RawPart
 from tests.stages.local_bench import NOW, WORKSPACE, local_bench
 
-DATASETS = (
-    *("events", "event_index", "case_index", "cases", "variants", "process_map"),
-    *("contributions", "explanations"),
-)
 MOST_RUNS = 4
 """The first refresh is one run, later ones are two; a killed one may leave work for a third."""
 
@@ -166,7 +162,7 @@ class LocalLedger:
 
     def state(self) -> WorkingTreeState:
         """What the planner sees."""
-        files = [file for dataset in DATASETS for file in self.tree.files(dataset).values()]
+        files = [file for dataset in STEPS for file in self.tree.files(dataset).values()]
         arrived = [version.arrival for version in self.landed]
         return WorkingTreeState(self.parts(), arrived, files, AnalysisParameters(), NOW)
 
