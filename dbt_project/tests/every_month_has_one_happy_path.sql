@@ -1,3 +1,6 @@
+-- Dagster shows a test of several relations as a check only where it is told of which asset.
+{{ config(meta={'dagster': {'ref': {'name': 'variants'}}}) }}
+
 -- One, where the month has completed cases; else none. A declared happy path need not occur.
 select
     variants.home_month,

@@ -6,7 +6,7 @@ from dagster_aws.s3 import S3Resource
 from dagster_duckdb import DuckDBResource
 
 from orchestration.definitions import build_definitions, defs
-from orchestration.partitions import workspace_months
+from orchestration.partitions import workspace_analyses, workspace_months
 from orchestration.resources import Workspaces
 
 GRAPH = defs.resolve_asset_graph()
@@ -30,7 +30,16 @@ ASSETS = {
 }
 ARRIVAL = {"raw_csv_upload", "events"}
 JOBS = {"arrival_job": ARRIVAL, "case_job": set(ASSETS) - ARRIVAL, "refresh_job": set(ASSETS)}
+ON_DEMAND = {
+    "analysis_events": ["provenance"],
+    "analysis_cases": ["analysis_events"],
+    "analysis_variants": ["analysis_cases"],
+    "analysis_process_map": ["analysis_cases"],
+    "analysis_explanations": ["analysis_cases", "analysis_events"],
+    "analysis_provenance": ["analysis_explanations", "analysis_process_map", "analysis_variants"],
+}
 SENSORS = {
+    "analysis_queue": {"analysis_job"},
     "arrival_sensor": {"arrival_job", "case_job", "delivery_job", "refresh_job"},
     "readmissions": {"readmit_quarantine"},
     "failed_runs": set(),
@@ -61,7 +70,19 @@ def test_the_assets_are_the_path_of_the_data() -> None:
         for key in GRAPH.get_all_asset_keys()
     }
     assert found.pop("releases_are_current") == (["provenance"], [])
+    assert {name: found.pop(name) for name in ON_DEMAND} == {
+        name: (deps, []) for name, deps in ON_DEMAND.items()
+    }
     assert found == ASSETS
+
+
+@pytest.mark.parametrize("asset", ON_DEMAND)
+def test_an_analysis_on_demand_is_assets_of_its_own(asset: str) -> None:
+    node = GRAPH.get(dg.AssetKey(asset))
+    assert node.partitions_def == workspace_analyses
+    assert node.group_name == "analysis_on_demand"
+    assert node.description
+    assert node.kinds
 
 
 @pytest.mark.parametrize("asset", ASSETS)
@@ -91,7 +112,7 @@ def test_a_failed_audit_blocks_what_comes_after() -> None:
 
 
 def test_the_jobs_hold_the_assets_of_their_runs() -> None:
-    assert set(REPOSITORY.job_names) - {"__ASSET_JOB"} == {*JOBS, *OP_JOBS}
+    assert set(REPOSITORY.job_names) - {"__ASSET_JOB"} == {*JOBS, *OP_JOBS, "analysis_job"}
     for name, assets in JOBS.items():
         job = REPOSITORY.get_job(name)
         assert set(names(job.asset_layer.executable_asset_keys)) == assets

@@ -20,8 +20,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ASSETS = ("raw_csv_upload", "events", "cases", "variants", "process_map", "explainability", "provenance")
 # raw > events > cases > variants, process_map; explainability < cases, events; provenance < the last four;
-# releases_are_current < provenance
-EDGES = 11
+# releases_are_current < provenance; and the nine of an analysis on demand, which begins at provenance
+EDGES = 20
 MONTH = "2024-02"
 WAIT = 60_000
 PICTURE = "img[src^='data:image/svg+xml']"
@@ -122,6 +122,22 @@ def test_a_materialisation_of_cases_tells_their_cycle_time(
     assert "passed: unique_cases_global_case_id" in metadata(page, "audits")
     assert picture_is_drawn(page)
     shoot(page, "cases-materialisation", tmp_path)
+
+
+def test_a_materialisation_of_the_process_map_shows_it(page: Page, ui: str, tmp_path: Path) -> None:
+    open_partition(page, ui, "process_map")
+    row = page.get_by_role("row").filter(has=page.get_by_role("cell", name="process_map", exact=True)).first
+    row.get_by_text("Show Markdown").click()
+    picture = page.get_by_role("dialog").locator(PICTURE)
+    expect(picture).to_be_visible(timeout=WAIT)
+    assert picture.evaluate("image => image.naturalHeight") > 300
+    shoot(page, "process-map", tmp_path)
+
+
+def test_a_materialisation_of_variants_lists_the_most_frequent(page: Page, ui: str) -> None:
+    open_partition(page, ui, "variants")
+    row = page.get_by_role("row").filter(has=page.get_by_role("cell", name="most_frequent", exact=True)).first
+    expect(row.get_by_text("→").first).to_be_visible(timeout=WAIT)
 
 
 def test_the_explanation_of_a_month_can_be_read_as_it_was_released(
