@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import psutil
 import pytest
 
 from orchestration.demo.lead_to_cash import write_lead_to_cash
+from orchestration.services.dagster_processes import DagsterProcesses
 from tests.e2e.conftest import Casetrail
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -42,10 +42,12 @@ def until(casetrail: Casetrail, analysis: str, holds: Callable[[Any], bool]) -> 
 
 def kill_runs(casetrail: Casetrail) -> None:
     """End the processes of all runs as an operator or the kernel would: they are the forks of the fork server."""
-    (server,) = [s for s in casetrail.json("status") if s["name"] == "code-server"]
-    for child in psutil.Process(server["pid"]).children():
-        for run in child.children():
-            run.kill()
+    server = DagsterProcesses(casetrail.home).code_server.process()
+    assert server is not None
+    runs = [run for fork_server in server.children() for run in fork_server.children()]
+    assert runs
+    for run in runs:
+        run.kill()
 
 
 def test_a_filtered_analysis_holds_the_selected_cases_and_leaves_the_standing_one_alone(
