@@ -47,15 +47,19 @@ def _note(run: dg.DagsterRun, message: str) -> None:
         note_failure(slug, message)
 
 
+_FROM_OUTSIDE = "marked as failed from outside"
+
+
 def _cause(context: dg.RunFailureSensorContext) -> str:
-    """The error that a stage raised; Dagster's own words where no step failed, such as for a killed process."""
+    """The error that a stage raised; where no step failed, what that means or else Dagster's own words."""
     for event in context.get_step_failure_events():
         error = event.step_failure_data.error
         while error and error.cause:
             error = error.cause
         if error:
             return error.message.strip()
-    return context.failure_event.message or "the run ended without a message"
+    told = context.failure_event.message or "the run ended without a message"
+    return "The process of the run was killed." if _FROM_OUTSIDE in told else told
 
 
 @dg.run_status_sensor(
