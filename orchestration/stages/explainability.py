@@ -36,9 +36,13 @@ def stage_explanations(bench: Workbench, months: Iterable[str]) -> list[MonthOut
     """Explain the stale months among ``months``, and the whole analysis if it is stale; carry the others over."""
     months = sorted(months)
     cases = bench.tree.files("cases")
-    stale = stale_explanation_months(cases, bench.tree.files("explanations"))
+    stale = stale_explanation_months(cases, bench.tree.files("explanations"), bench.tree.files("samples"))
     gone = [m for m in stale if m not in cases and (m != WHOLE_ANALYSIS or not cases)]
-    for dataset in (*PROFILES, "contributions", "explanations"):  # a month is stale while it has explanations
+    for dataset in (
+        *PROFILES,
+        "contributions",
+        "explanations",
+    ):  # the first and the last tell that a month is stale
         bench.tree.forget(dataset, gone)
     wanted = [m for m in stale if m in cases and m in months]
     whole = bool(cases) and WHOLE_ANALYSIS in stale

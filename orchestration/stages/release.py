@@ -86,7 +86,9 @@ def stale_months(state: WorkingTreeState) -> dict[str, list[str]]:
         "cases": stale_case_months(
             state.dataset("case_index"), state.dataset("cases"), state.parameters, state.as_of
         ),
-        "explainability": stale_explanation_months(state.dataset("cases"), state.dataset("explanations")),
+        "explainability": stale_explanation_months(
+            state.dataset("cases"), state.dataset("explanations"), state.dataset("samples")
+        ),
     }
     return {stage: months for stage, months in stale.items() if months}
 

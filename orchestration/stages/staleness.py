@@ -90,8 +90,11 @@ def explanation_fingerprint(month: str, cases: Files) -> str:
     return digest([EXPLAIN_CONFIG, window])
 
 
-def stale_explanation_months(cases: Files, explanations: Files) -> list[str]:
-    """Months (and the whole analysis) whose explanations are not those of the cases."""
+def stale_explanation_months(cases: Files, explanations: Files, profiles: Files) -> list[str]:
+    """Months (and the whole analysis) whose explanations are not those of the cases.
+
+    A run that died can leave profiles of a month that has no explanation yet; if its cases then go, only they tell.
+    """
     wanted = {*cases, WHOLE_ANALYSIS} if cases else set()
     stale = {
         month
@@ -99,7 +102,7 @@ def stale_explanation_months(cases: Files, explanations: Files) -> list[str]:
         if month not in explanations
         or explanations[month].fingerprint != explanation_fingerprint(month, cases)
     }
-    return sorted(stale | (explanations.keys() - wanted))
+    return sorted(stale | (explanations.keys() - wanted) | (profiles.keys() - wanted))
 
 
 def add_months(month: str, count: int) -> str:
