@@ -86,7 +86,7 @@ def analysis_on_demand(
 
 def _pictures(opened: OpenedWorkspace, outcomes: Sequence[MonthOutcome]) -> Mapping[str, Any]:
     """Of each dataset, the picture of its last month that has one."""
-    drawn = draw_months(opened.bench, outcomes) if outcomes[0].dataset == "cases" else {}
+    drawn = draw_months(opened.bench, outcomes)
     return {dataset: metadata for (dataset, _month), metadata in sorted(drawn.items())}
 
 

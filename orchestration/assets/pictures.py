@@ -41,11 +41,14 @@ order by frequency desc, variant_hash limit {VARIANTS_SHOWN}
 
 def draw_months(bench: Workbench, outcomes: Iterable[MonthOutcome]) -> dict[tuple[str, str], Metadata]:
     """By dataset and month, the process map's picture and the variants' table of what was made."""
+    months = _drawn(outcomes)
+    if not months:
+        return {}
     with _session(bench) as (connection, drawer):
         files = {dataset: bench.tree.files(dataset) for dataset in ("process_map", "variants")}
         return {
             (dataset, month): metadata
-            for month in _drawn(outcomes)
+            for month in months
             for dataset, metadata in _draw(
                 bench, connection, drawer, {dataset: files[dataset][month] for dataset in files}
             )

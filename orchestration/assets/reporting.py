@@ -53,15 +53,19 @@ def report_months(
 
 
 def materialisations(
-    slug: str, outcomes: Iterable[MonthOutcome], asset_key: str
+    slug: str,
+    outcomes: Iterable[MonthOutcome],
+    asset_key: str,
+    pictures: Mapping[tuple[str, str], Mapping[str, Any]],
 ) -> Iterator[dg.AssetMaterialization]:
     """Each month's outcome as a materialisation of its partition, for a run that is not the asset's own."""
     for outcome in outcomes:
+        drawn = pictures.get((outcome.dataset, outcome.month), {})
         versions = {"code_version": outcome.code_version, "data_version": outcome.content_sha256}
         yield dg.AssetMaterialization(
             asset_key=asset_key,
             partition=partition_key(slug, outcome.month),
-            metadata=month_metadata(outcome),
+            metadata={**month_metadata(outcome), **drawn},
             tags={f"dagster/{name}": version for name, version in versions.items() if version},
         )
 

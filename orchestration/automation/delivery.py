@@ -6,10 +6,12 @@ was spent between them. So this job's one op runs the same stages for exactly th
 materialisations and checks for their partitions. If it dies, the planner finds the rest stale and starts ranged runs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import dagster as dg
 
+from orchestration.assets.pictures import draw_months
 from orchestration.assets.process import process_models
 from orchestration.assets.provenance import released
 from orchestration.assets.reporting import check_results, materialisations
@@ -49,17 +51,19 @@ def _refresh(context: dg.OpExecutionContext, workspaces: Workspaces, slug: str) 
     with workspaces.open(slug, context) as opened:
         for made in refresh_stale(opened.bench, opened.store):
             touched |= {outcome.month for outcome in made}
-            yield from _reported(slug, made)
+            yield from _reported(slug, made, draw_months(opened.bench, made))
         if touched:
-            yield from _reported(slug, released(workspaces, opened, sorted(touched), context))
+            yield from _reported(slug, released(workspaces, opened, sorted(touched), context), {})
 
 
-def _reported(slug: str, made: list[MonthOutcome]) -> Iterator[_Event]:
+def _reported(
+    slug: str, made: list[MonthOutcome], pictures: Mapping[tuple[str, str], Mapping[str, Any]]
+) -> Iterator[_Event]:
     """What the assets' own runs report of a stage: each month's materialisation, and the audits as checks."""
     for dataset in dict.fromkeys(outcome.dataset for outcome in made):
         outcomes = [outcome for outcome in made if outcome.dataset == dataset]
         asset = _ASSETS.get(dataset, dataset)
-        yield from materialisations(slug, outcomes, asset)
+        yield from materialisations(slug, outcomes, asset, pictures)
         for result in check_results({slug: outcomes}, asset, _checks(asset)):
             yield dg.AssetCheckEvaluation(
                 asset_key=dg.AssetKey(asset),

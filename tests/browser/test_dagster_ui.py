@@ -20,8 +20,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ASSETS = ("raw_csv_upload", "events", "cases", "variants", "process_map", "explainability", "provenance")
 # raw > events > cases > variants, process_map; explainability < cases, events; provenance < the last four;
-# releases_are_current < provenance; and the nine of an analysis on demand, which begins at provenance
-EDGES = 20
+# releases_are_current < provenance; and an analysis on demand begins at provenance
+EDGES = 12
+LOCATION = "__repository__@orchestration.definitions"
 MONTH = "2024-02"
 WAIT = 60_000
 PICTURE = "img[src^='data:image/svg+xml']"
@@ -67,7 +68,7 @@ def picture_is_drawn(page: Page) -> bool:
 
 def test_the_asset_graph_shows_the_path_of_the_data(page: Page, ui: str, tmp_path: Path) -> None:
     page.set_viewport_size({"width": 2000, "height": 800})
-    page.goto(f"{ui}/asset-groups")
+    page.goto(f"{ui}/locations/{LOCATION}/asset-groups/standing_analysis/lineage")
     for asset in ASSETS:
         expect(page.get_by_text(asset, exact=True).first).to_be_visible(timeout=WAIT)
     graph = page.locator("svg").filter(has=page.locator("marker[id^='arrow']"))
