@@ -71,11 +71,12 @@ def installed(**environment: str) -> Iterator[Casetrail]:
 
 @pytest.fixture(scope="session")
 def casetrail() -> Iterator[Casetrail]:
-    """An installation for the session; its releases keep superseded files for two seconds only."""
-    keep_little = {
+    """An installation for the session: it keeps superseded files for two seconds, and may notify this machine."""
+    environment = {
         "CASETRAIL_RELEASE_GRACE_SECONDS": "2",
         "CASETRAIL_KEEP_RELEASE_DAYS": "0",
         "CASETRAIL_KEEP_RELEASES": "1",
+        "CASETRAIL_NOTIFY_INTERNAL_HOSTS": '["localhost"]',
     }
-    with installed(**keep_little) as command:
+    with installed(**environment) as command:
         yield command
