@@ -1,13 +1,13 @@
-"""The queue of analyses on demand: a run for each that waits, and the truth about those whose run died."""
+"""The queue of analyses on demand: a run for each that waits, and the truth about those whose run died.
+
+Not here: noticing that the process of a run is gone, which the arrival sensor does for all runs (``dead_runs``).
+"""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import dagster as dg
 
-from orchestration.automation.dead_runs import fail_dead_runs
 from orchestration.automation.tags import ANALYSIS_TAG
-from orchestration.automation.under_way import runs_in_progress
 from orchestration.control_plane import analyses, database, jobs
 from orchestration.control_plane.analyses import QueuedAnalysis
 from orchestration.partitions import (
@@ -37,8 +37,6 @@ def analysis_queue(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.
     with database.as_system(settings.system_dsn, None) as connection:
         waiting = analyses.queued_analyses(connection)
     end_cancelled(settings, [job for job in waiting if job.is_cancelled])
-    records = [r for r in runs_in_progress(context.instance) if ANALYSIS_TAG in r.dagster_run.tags]
-    fail_dead_runs(context.instance, records, {analysis_job.name}, datetime.now(UTC))
     requests = [run_request(job) for job in waiting if not job.is_cancelled]
     if not requests:
         return dg.SkipReason("No analysis waits for a run.")

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from orchestration.automation import corrections, freshness
+from orchestration.automation.analyses import analysis_job
 from orchestration.automation.dead_runs import fail_dead_runs
 from orchestration.automation.delivery import delivery_job
 from orchestration.automation.intake import inbox_requests
@@ -17,7 +18,12 @@ from orchestration.automation.under_way import busy_workspaces, failed_since, ru
 from orchestration.partitions import WORKSPACE_PARTITIONS_NAME, workspace_partitions
 from orchestration.settings import load_settings
 
-_JOB_NAMES = {*(job.name for job in JOBS), delivery_job.name, *(job.name for job in corrections.JOBS)}
+_JOB_NAMES = {
+    *(job.name for job in JOBS),
+    *(job.name for job in corrections.JOBS),
+    delivery_job.name,
+    analysis_job.name,
+}
 
 
 @dg.sensor(

@@ -90,7 +90,8 @@ def stage_selection(bench: Workbench, base: Base) -> list[MonthOutcome]:
         _create_log(bench, connection, base)
         _select(bench, connection)
         made = []
-        for month in _months(connection, base):
+        # The paired events of an activity lie in the month of its completion, so no other months are needed.
+        for month in sorted(file.month for file in base.files["events"]):
             drafts = list(_make_month(bench, connection, base, month, fingerprint))
             bench.tree.put(drafts)
             made += [month] if drafts else []
@@ -172,11 +173,6 @@ def _select(bench: Workbench, connection: duckdb.DuckDBPyConnection) -> None:
         raise NothingSelected(
             f"None of the {all_cases:,} cases passes the filters. Widen them: `casetrail analysis show` lists them."
         )
-
-
-def _months(connection: duckdb.DuckDBPyConnection, base: Base) -> list[str]:
-    """The event months of the release; the paired events of an activity lie in the month of its completion."""
-    return sorted(file.month for file in base.files["events"])
 
 
 def _make_month(
