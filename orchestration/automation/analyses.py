@@ -66,9 +66,10 @@ def note_analysis_failure(analysis_id: str, message: str) -> None:
     """The run of an analysis ended without an answer; nothing happens if the run has said so itself."""
     dsn = load_settings().system_dsn
     with database.as_system(dsn, None) as connection:
-        job = next((j for j in jobs.list_jobs(connection) if j.id == analysis_id), None)
-    if job is None:
-        return
+        try:
+            job = jobs.get_job(connection, None, analysis_id)
+        except jobs.UnknownJob:
+            return
     with database.as_system(dsn, job.workspace_id) as connection:
         if job.status == "queued":
             job = jobs.claim(connection, job.workspace_id, job.id) or job

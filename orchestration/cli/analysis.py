@@ -1,6 +1,5 @@
 """``casetrail analysis``: the standing analysis of a workspace, and analyses on demand."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +7,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from orchestration.cli.desk import print_json, print_rows
+from orchestration.cli.printing import print_json, print_rows
 from orchestration.cli.question import question, told_problems, wait_for_answer
 from orchestration.cli.workspace import ActingUser, AsJson, WorkspaceName, acting
 from orchestration.control_plane import analyses, jobs, releases, workspaces
@@ -53,7 +52,7 @@ def configure(
         found = workspaces.find_workspace(connection, workspace)
         job = jobs.set_parameters(connection, found.id, parameters.model_dump(mode="json"))
     if as_json:
-        typer.echo(json.dumps(asdict(job), default=str, indent=2))
+        print_json(asdict(job))
     else:
         typer.echo(f"The standing analysis of {found.slug} will be refreshed with this rule.")
 
@@ -149,7 +148,7 @@ def rerun(
 @analysis_app.command()
 def schema() -> None:
     """Print the JSON schema of the parameters of an analysis."""
-    typer.echo(json.dumps(AnalysisParameters.model_json_schema(by_alias=True), indent=2))
+    print_json(AnalysisParameters.model_json_schema(by_alias=True))
 
 
 @analysis_app.command()
@@ -173,9 +172,7 @@ def show(
         if job.provenance_id is not None:
             rows = releases.explanations(connection, found.id, job.provenance_id, None)
     if as_json:
-        typer.echo(
-            json.dumps({**asdict(job), "explanations": rows}, default=str, indent=2, ensure_ascii=False)
-        )
+        print_json({**asdict(job), "explanations": rows})
         return
     typer.echo(f"{job.id}: {job.status}, release {job.provenance_id or 'none yet'}")
     if job.error_message:

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from orchestration.cli.desk import Reason, open_desk, print_json, print_rows
+from orchestration.cli.desk import Reason, open_desk
+from orchestration.cli.printing import print_json, print_rows
 from orchestration.cli.waiting import Timeout, Wait, wait_and_tell
 from orchestration.cli.workspace import ActingUser, AsJson, WorkspaceName, acting
 from orchestration.control_plane import arrivals, connectors, jobs, staging, workspaces

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from orchestration.cli import services
 from orchestration.cli.analysis import configure
 from orchestration.cli.partitions import ensure_workspace_partition
+from orchestration.cli.printing import print_table
 from orchestration.cli.release import run_sql
 from orchestration.cli.upload import upload
 from orchestration.cli.workspace import acting
@@ -92,7 +92,7 @@ def _show(title: str, sql: str) -> None:
     for row in result.rows:
         table.add_row(*map(_cell, row))
     typer.echo("")
-    Console().print(table)
+    print_table(table)
 
 
 def _cell(value: Any) -> str:

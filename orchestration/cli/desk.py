@@ -1,13 +1,10 @@
 """What the commands that correct arrivals have in common: acting for a person, and telling errors in one line."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from orchestration.cli.progress import ProgressLine
 from orchestration.cli.workspace import acting
@@ -47,22 +44,3 @@ def open_desk(
     except (ControlPlaneError, ConnectorError, ObjectMissing) as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(2 if isinstance(error, InvalidInput | AmbiguousMapping) else 1) from None
-
-
-def print_json(value: Any) -> None:
-    """As other commands print JSON: times as text, letters as they are."""
-    typer.echo(json.dumps(value, default=str, indent=2, ensure_ascii=False))
-
-
-def print_rows(rows: Sequence[Mapping[str, Any]], shown: Sequence[str]) -> None:
-    """A table of some columns. Names are people's text: brackets in them are no markup."""
-    table = Table(*(name.replace("_", " ") for name in shown), box=None)
-    for row in rows:
-        table.add_row(*(_cell(row[name]) for name in shown))
-    Console(markup=False, highlight=False).print(table)
-
-
-def _cell(value: Any) -> str:
-    if hasattr(value, "strftime"):
-        return f"{value:%Y-%m-%d %H:%M}"
-    return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)

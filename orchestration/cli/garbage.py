@@ -1,13 +1,12 @@
 """``casetrail gc``: remove the objects that nothing needs any more."""
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from orchestration.cli.printing import print_json, print_table
 from orchestration.cli.workspace import ActingUser, AsJson, acting
 from orchestration.control_plane import members, workspaces
 from orchestration.settings import load_settings
@@ -37,7 +36,7 @@ def gc(
     settings = load_settings()
     collected = [collect_garbage(settings, w.slug, dry_run=dry_run) for w in found]
     if as_json:
-        typer.echo(json.dumps([asdict(c) for c in collected], indent=2))
+        print_json([asdict(c) for c in collected])
     else:
         _print(collected, dry_run)
     raise typer.Exit(1 if any(c.missing for c in collected) else 0)
@@ -47,7 +46,7 @@ def _print(collected: list[Collected], dry_run: bool) -> None:
     table = Table("workspace", "objects", "to remove" if dry_run else "removed", "MB", "releases", box=None)
     for c in collected:
         table.add_row(c.workspace, f"{c.listed:,}", f"{c.objects:,}", f"{c.bytes / 1e6:.1f}", str(c.releases))
-    Console(markup=False, highlight=False).print(table)
+    print_table(table)
     for c in collected:
         if c.missing:
             typer.echo(

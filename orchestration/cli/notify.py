@@ -1,16 +1,14 @@
 """``casetrail notify``: who is told of failed refreshes, stale analyses and connectors in error."""
 
-import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from orchestration.cli.printing import print_json, print_rows
 from orchestration.cli.workspace import ActingUser, AsJson, WorkspaceName, acting
 from orchestration.control_plane import notifications, workspaces
 from orchestration.control_plane.errors import InvalidInput
@@ -58,7 +56,7 @@ def add(
             made = channels.add_email(connection, found.id, email or "", options)
     if as_json:
         key = {"signing_key": signing_key} if signing_key else {}
-        _print_json({**asdict(made), **key})
+        print_json({**asdict(made), **key})
         return
     typer.echo(f"{found.slug} tells {made.target} of: {', '.join(made.events)}. The channel is {made.name}.")
     if signing_key:
@@ -72,7 +70,7 @@ def list_channels(workspace: WorkspaceName, acting_user: ActingUser = None, as_j
         found = workspaces.find_workspace(connection, workspace)
         rows = [asdict(channel) for channel in notifications.list_channels(connection, found.id)]
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
     shown = [
         {
@@ -83,7 +81,7 @@ def list_channels(workspace: WorkspaceName, acting_user: ActingUser = None, as_j
         }
         for row in rows
     ]
-    _print_table(("name", "kind", "target", "events", "stale after", "state"), shown)
+    print_rows(shown, ("name", "kind", "target", "events", "stale after", "state"))
 
 
 @notify_app.command()
@@ -158,9 +156,9 @@ def log(
             for row in notifications.list_notifications(connection, found.id, limit)
         ]
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
-    _print_table(("created_at", "channel", "event", "status", "attempts", "last_error", "message"), rows)
+    print_rows(rows, ("created_at", "channel", "event", "status", "attempts", "last_error", "message"))
 
 
 def _find(connection: Any, workspace: str, channel: str) -> Channel:
@@ -194,24 +192,6 @@ def _told(outcome: Notification, channel: Channel) -> str:
 
 def _say(as_json: bool, value: Mapping[str, Any], text: str) -> None:
     if as_json:
-        _print_json(value)
+        print_json(value)
     else:
         typer.echo(text)
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, default=str, indent=2, ensure_ascii=False))
-
-
-def _print_table(shown: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    table = Table(*(name.replace("_", " ") for name in shown), box=None)
-    for row in rows:
-        table.add_row(*(_cell(row[name]) for name in shown))
-    # Messages are people's text: brackets in them are no markup.
-    Console(markup=False, highlight=False).print(table)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return f"{value:%Y-%m-%d %H:%M}" if isinstance(value, datetime) else str(value)

@@ -4,7 +4,8 @@ from typing import Any
 
 import typer
 
-from orchestration.cli.desk import open_desk, print_json
+from orchestration.cli.desk import open_desk
+from orchestration.cli.printing import print_json
 from orchestration.cli.waiting import Timeout, Wait, wait_and_tell
 from orchestration.cli.workspace import ActingUser, AsJson, WorkspaceName
 from orchestration.control_plane import jobs

@@ -1,13 +1,12 @@
 """``casetrail query`` and ``casetrail provenance``: reading the current release, and proving it."""
 
-import json
 from dataclasses import asdict
 from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from orchestration.cli.printing import print_json, print_table
 from orchestration.cli.workspace import ActingUser, AsJson, WorkspaceName, acting
 from orchestration.control_plane import arrivals, jobs, kept_releases, releases, workspaces
 from orchestration.control_plane.database import Connection
@@ -47,14 +46,12 @@ def query(
     result = run_sql(workspace, sql, analysis=analysis, release=release, acting_user=acting_user, rows=rows)
     names = [name for name, _kind in result.columns]
     if as_json:
-        typer.echo(
-            json.dumps([dict(zip(names, row, strict=True)) for row in result.rows], ensure_ascii=False)
-        )
+        print_json([dict(zip(names, row, strict=True)) for row in result.rows])
         return
     table = Table(*names, box=None)
     for row in result.rows:
         table.add_row(*("" if value is None else str(value) for value in row))
-    Console().print(table)
+    print_table(table)
 
 
 def run_sql(
@@ -141,7 +138,7 @@ def list_releases(workspace: WorkspaceName, acting_user: ActingUser = None, as_j
         found = workspaces.find_workspace(connection, workspace)
         ages = kept_releases.release_ages(connection, found.id)
     if as_json:
-        typer.echo(json.dumps([asdict(age) for age in ages], default=str, indent=2))
+        print_json([asdict(age) for age in ages])
         return
     table = Table("release", "made", "superseded", box=None)
     for age in ages:
@@ -150,7 +147,7 @@ def list_releases(workspace: WorkspaceName, acting_user: ActingUser = None, as_j
             f"{age.created_at:%Y-%m-%d %H:%M:%S}",
             f"{age.superseded_at:%Y-%m-%d %H:%M:%S}" if age.superseded_at else "current",
         )
-    Console().print(table)
+    print_table(table)
 
 
 @provenance_app.command()
@@ -172,7 +169,7 @@ def show(
         except LookupError as error:
             _fail(str(error), 1)
     if as_json:
-        typer.echo(json.dumps(record, default=str, indent=2, ensure_ascii=False))
+        print_json(record)
         return
     typer.echo(
         f"release {record['id']}, made {record['created_at']:%Y-%m-%d %H:%M} UTC, as of {record['as_of']:%Y-%m-%d}"
@@ -192,7 +189,7 @@ def show(
         table.add_row(
             str(step["step"]), step["name"], str(months), f"{rows:,}", str(step.get("seconds", "")), code
         )
-    Console().print(table)
+    print_table(table)
     failed = [a for a in record["audits"] if not a["passed"]]
     typer.echo(f"{len(record['audits'])} audits, {len(failed)} failed")
 
@@ -217,7 +214,7 @@ def verify(
         _fail(str(error), 1)
     differing = [c for c in compared if not c.agrees]
     if as_json:
-        typer.echo(json.dumps({"agrees": not differing, "files": [asdict(c) for c in compared]}, indent=2))
+        print_json({"agrees": not differing, "files": [asdict(c) for c in compared]})
     else:
         _print_comparison(compared)
     raise typer.Exit(1 if differing else 0)
@@ -229,7 +226,7 @@ def _print_comparison(compared: list[Comparison]) -> None:
         mine = [c for c in compared if c.dataset == dataset]
         agree = sum(c.agrees for c in mine)
         table.add_row(dataset, str(len(mine)), str(agree), str(len(mine) - agree))
-    Console().print(table)
+    print_table(table)
     for c in compared:
         if not c.agrees:
             typer.echo(f"differs: {c.dataset} {c.month}: released {c.released}, replayed {c.replayed}")

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from orchestration.cli.printing import print_json, print_table
 from orchestration.cli.progress import ProgressLine
 from orchestration.cli.waiting import wait_and_tell
 from orchestration.cli.workspace import ActingUser, AsJson, WorkspaceName, acting
@@ -160,14 +160,13 @@ def _remember(connection: database.Connection, workspace_id: str, config: dict[s
 
 def _show_probe(looked: Probe, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(asdict(looked), default=str, indent=2, ensure_ascii=False))
+        print_json(asdict(looked))
         raise typer.Exit(2 if looked.questions else 0)
-    console = Console()
     typer.echo(f"{looked.format}, {len(looked.columns)} columns, {looked.records:,} records looked at")
     table = Table("part", "column", "confidence", "why", box=None)
     for suggestion in looked.suggestions:
         table.add_row(suggestion.field, suggestion.column, f"{suggestion.confidence:.0%}", suggestion.reason)
-    console.print(table)
+    print_table(table)
     for row in looked.first_rows:
         typer.echo(
             json.dumps({k: v for k, v in row.items() if v is not None}, default=str, ensure_ascii=False)
@@ -186,7 +185,7 @@ def _show_probe(looked: Probe, as_json: bool) -> None:
 def _show_intake(taken: Intake, as_json: bool) -> None:
     arrival, landing = taken.arrival, taken.landing
     if as_json:
-        typer.echo(json.dumps(_intake_json(taken), default=str, indent=2, ensure_ascii=False))
+        print_json(_intake_json(taken))
         return
     if landing is None:
         typer.echo(f"{arrival.file_name} is here already (arrival {arrival.id}); nothing was done.", err=True)
@@ -216,4 +215,4 @@ def _intake_json(taken: Intake) -> dict[str, Any]:
 def _wait(settings: Settings, workspace: Workspace, taken: Intake, timeout: float, as_json: bool) -> None:
     released = wait_and_tell(settings, workspace, timeout, as_json, present=[taken.arrival.id])
     if as_json:
-        typer.echo(json.dumps(_intake_json(taken) | released, default=str, indent=2, ensure_ascii=False))
+        print_json(_intake_json(taken) | released)

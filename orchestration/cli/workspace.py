@@ -1,15 +1,14 @@
 """``casetrail workspace`` and ``casetrail member``: tenants and their members, as far as the user may."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from orchestration.cli.printing import cell, print_json, print_rows, print_table
 from orchestration.control_plane import arrivals, connectors, jobs, members, planner_marks, workspaces
 from orchestration.control_plane.database import Connection, as_user
 from orchestration.control_plane.errors import ControlPlaneError, InvalidInput
@@ -47,7 +46,7 @@ def create(
         made = workspaces.create_workspace(connection, name, region, plan, owner, slug)
     ensure_workspace_partition(made.slug)
     if as_json:
-        _print_json(asdict(made))
+        print_json(asdict(made))
     else:
         typer.echo(f"Made workspace {made.slug} ({made.region}, {made.plan}).")
 
@@ -57,7 +56,7 @@ def list_workspaces(acting_user: ActingUser = None, as_json: AsJson = False) -> 
     """List the workspaces that you can see."""
     with acting(acting_user) as connection:
         found = [asdict(workspace) for workspace in workspaces.list_workspaces(connection)]
-    _print_rows(found, ("slug", "name", "region", "plan", "created_at"), as_json)
+    _print(found, ("slug", "name", "region", "plan", "created_at"), as_json)
 
 
 @workspace_app.command()
@@ -74,7 +73,7 @@ def show(workspace: WorkspaceName, acting_user: ActingUser = None, as_json: AsJs
             "freshness": asdict(planner_marks.find_mark(connection, found.id)),
         }
     if as_json:
-        _print_json(description)
+        print_json(description)
     else:
         _print_description(description)
 
@@ -94,7 +93,7 @@ def add(
         found = workspaces.find_workspace(connection, workspace)
         members.set_member(connection, found.id, email, role)
     if as_json:
-        _print_json({"workspace": found.slug, "email": email, "role": role})
+        print_json({"workspace": found.slug, "email": email, "role": role})
     else:
         typer.echo(f"{email} is {role} of {found.slug}.")
 
@@ -105,7 +104,7 @@ def list_members(workspace: WorkspaceName, acting_user: ActingUser = None, as_js
     with acting(acting_user) as connection:
         found = workspaces.find_workspace(connection, workspace)
         rows = [asdict(member) for member in members.list_members(connection, found.id)]
-    _print_rows(rows, ("email", "name", "role"), as_json)
+    _print(rows, ("email", "name", "role"), as_json)
 
 
 @contextmanager
@@ -124,25 +123,18 @@ def acting(email: str | None) -> Iterator[Connection]:
         raise typer.Exit(2 if isinstance(error, InvalidInput) else 1) from None
 
 
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, default=str, indent=2, ensure_ascii=False))
-
-
-def _print_rows(rows: Sequence[Mapping[str, Any]], shown: Sequence[str], as_json: bool) -> None:
+def _print(rows: Sequence[Mapping[str, Any]], shown: Sequence[str], as_json: bool) -> None:
     if as_json:
-        _print_json(rows)
-        return
-    table = Table(*(name.replace("_", " ") for name in shown), box=None)
-    for row in rows:
-        table.add_row(*(_cell(row[name]) for name in shown))
-    _console().print(table)
+        print_json(rows)
+    else:
+        print_rows(rows, shown)
 
 
 def _print_description(workspace: Mapping[str, Any]) -> None:
     job = workspace["standing_analysis"]
     table = Table(box=None, show_header=False)
     table.add_row("workspace", f"{workspace['slug']} ({workspace['name']})")
-    table.add_row("id", _cell(workspace["id"]))
+    table.add_row("id", cell(workspace["id"]))
     table.add_row("region, plan", f"{workspace['region']}, {workspace['plan']}")
     table.add_row("members", ", ".join(f"{m['email']} ({m['role']})" for m in workspace["members"]))
     table.add_row(
@@ -150,25 +142,16 @@ def _print_description(workspace: Mapping[str, Any]) -> None:
     )
     table.add_row("arrivals", str(workspace["arrivals_landed"]))
     table.add_row("analysis", f"{job['id']}, {job['status']}")
-    table.add_row("release", _cell(job["provenance_id"] or "none yet"))
+    table.add_row("release", cell(job["provenance_id"] or "none yet"))
     table.add_row("freshness", _freshness(workspace["freshness"]))
     if job["error_message"]:
         table.add_row("error", job["error_message"])
-    _console().print(table)
+    print_table(table)
 
 
 def _freshness(mark: Mapping[str, Any]) -> str:
     """Whether the release is what arrived, and if not, what is done about it."""
     if mark["stale_since"] is None:
-        return f"fresh, looked at {_cell(mark['looked_at'])}" if mark["looked_at"] else "not looked at yet"
-    told = f"stale since {_cell(mark['stale_since'])}, attempt {mark['attempts']}"
-    return f"{told}, the next at {_cell(mark['not_before'])}" if mark["not_before"] else told
-
-
-def _console() -> Console:
-    # Names are people's text: brackets in them are no markup.
-    return Console(markup=False, highlight=False)
-
-
-def _cell(value: Any) -> str:
-    return f"{value:%Y-%m-%d %H:%M}" if hasattr(value, "strftime") else str(value)
+        return f"fresh, looked at {cell(mark['looked_at'])}" if mark["looked_at"] else "not looked at yet"
+    told = f"stale since {cell(mark['stale_since'])}, attempt {mark['attempts']}"
+    return f"{told}, the next at {cell(mark['not_before'])}" if mark["not_before"] else told

@@ -94,17 +94,20 @@ def standing_jobs(connection: Connection, workspace_ids: Sequence[str]) -> dict[
     return {job.workspace_id: job for job in found}
 
 
-def get_job(connection: Connection, workspace_id: str, job_id: str) -> AnalysisJob:
-    """One analysis.
+def get_job(connection: Connection, workspace_id: str | None, job_id: str) -> AnalysisJob:
+    """One analysis; with no workspace that of whichever has it, as planners need it.
 
     Raises:
-        UnknownJob: the workspace has no such analysis.
+        UnknownJob: there is no such analysis in sight.
     """
     job = fetch_one(
         connection,
         AnalysisJob,
-        f"select {columns(AnalysisJob)} from analysis_jobs where workspace_id = %s and id = %s",
-        (workspace_id, job_id),
+        f"""
+        select {columns(AnalysisJob)} from analysis_jobs
+        where id = %(id)s and (%(workspace_id)s::uuid is null or workspace_id = %(workspace_id)s)
+        """,
+        {"workspace_id": workspace_id, "id": job_id},
     )
     if job is None:
         raise UnknownJob(f"The workspace has no analysis {job_id}.")
