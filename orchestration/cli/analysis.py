@@ -12,6 +12,10 @@ from orchestration.cli.question import question, told_problems, wait_for_answer
 from orchestration.cli.workspace import ActingUser, AsJson, WorkspaceName, acting
 from orchestration.control_plane import analyses, jobs, releases, workspaces
 from orchestration.control_plane.jobs import AnalysisJob
+from orchestration.control_plane.workspaces import Workspace
+from orchestration.settings import load_settings
+from orchestration.stages.asking import Asked, ask
+from orchestration.stages.question import parameters_of
 from orchestration.stages.workbench import AnalysisParameters
 
 analysis_app = typer.Typer(
@@ -84,22 +88,21 @@ def run(
     The same question to a release with the same content is recognised: you get the answer that exists.
     """
     with told_problems():
-        asked = question(parameters_file, filters or [], first, last)
+        parameters = question(parameters_file, filters or [], first, last)
     with acting(acting_user) as connection:
         found = workspaces.find_workspace(connection, workspace)
-        base = jobs.standing_job(connection, found.id)
-        if base.provenance_id is None:
-            raise jobs.UnknownJob(f"{found.slug} has no release yet: upload a log and wait for its refresh.")
-        given = asked.model_dump(mode="json", by_alias=True)
-        job = analyses.answered_before(connection, found.id, given, base.provenance_id)
-        is_known = job is not None and not again
-        if job is None or again:
-            job = analyses.enqueue(connection, found.id, given, base.provenance_id)
-    if wait and not is_known:
+    asked = _ask(found, parameters, acting_user, again)
+    job = asked.job
+    if wait and not asked.is_known:
         job = wait_for_answer(found, job, timeout, acting_user, as_json)
-    _print_job(found.slug, job, as_json, "answered before" if is_known else None)
+    _print_job(found.slug, job, as_json, "answered before" if asked.is_known else None)
     if job.status == "failed":
         raise typer.Exit(1)
+
+
+def _ask(found: Workspace, parameters: AnalysisParameters, acting_user: str | None, again: bool) -> Asked:
+    with told_problems():
+        return ask(load_settings(), lambda: acting(acting_user), found, parameters, again=again)
 
 
 @analysis_app.command("list")
@@ -137,12 +140,12 @@ def rerun(
     """Ask the question of an analysis again, of the current release."""
     with acting(acting_user) as connection:
         found = workspaces.find_workspace(connection, workspace)
-        asked = analyses.find_job(connection, found.id, analysis)
-        base = jobs.standing_job(connection, found.id).provenance_id
-        if asked.kind == "standing" or base is None:
+        before = analyses.find_job(connection, found.id, analysis)
+        if before.kind == "standing":
             raise jobs.UnknownJob("The standing analysis is refreshed: `casetrail refresh`.")
-        job = analyses.enqueue(connection, found.id, asked.parameters, base)
-    _print_job(found.slug, job, as_json, None)
+    with told_problems():
+        parameters = parameters_of(before.parameters)
+    _print_job(found.slug, _ask(found, parameters, acting_user, again=True).job, as_json, None)
 
 
 @analysis_app.command()

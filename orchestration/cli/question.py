@@ -4,25 +4,23 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import typer
-from pydantic import ValidationError
 
 from orchestration.cli.progress import ProgressLine
 from orchestration.cli.workspace import acting
 from orchestration.control_plane import jobs
+from orchestration.control_plane.errors import ControlPlaneError, InvalidInput
 from orchestration.control_plane.jobs import AnalysisJob
 from orchestration.control_plane.workspaces import Workspace
+from orchestration.stages.question import UnusableQuestion, parameters_of
 from orchestration.stages.staleness import add_months
 from orchestration.stages.workbench import AnalysisParameters
 
 _LOOK_SECONDS = 0.5
-
-
-class UnusableQuestion(Exception):
-    """The options make no parameters; the message says which and what would."""
 
 
 def question(
@@ -33,51 +31,34 @@ def question(
     Raises:
         UnusableQuestion: some text is no JSON, or the parameters do not keep the schema.
     """
-    given: dict[str, Any] = {}
-    if parameters_file:
-        given = _json(parameters_file.read_text(), str(parameters_file))
+    given = _json(parameters_file.read_text(), str(parameters_file)) if parameters_file else {}
+    if not isinstance(given, dict) or not isinstance(given.get("filters", []), list):
+        raise UnusableQuestion(
+            f"{parameters_file} holds no object with a list of filters: `casetrail analysis schema`"
+        )
     added = [_json(text, "--filter") for text in filters]
     if first or last:
-        months = {"from": first and f"{first}-01T00:00:00Z", "to": last and f"{_next(last)}-01T00:00:00Z"}
-        started = {name: value for name, value in months.items() if value}
-        added.insert(0, {"kind": "time", "mode": "started", **started})
-    try:
-        return AnalysisParameters.model_validate({**given, "filters": [*given.get("filters", []), *added]})
-    except ValidationError as error:
-        raise UnusableQuestion("\n".join(problems(error))) from None
-
-
-def problems(error: ValidationError) -> list[str]:
-    """One line for each problem: where it is, and what would be accepted."""
-    lines = []
-    for problem in error.errors(include_url=False):
-        place = ""
-        for step in problem["loc"]:
-            # A step that names the kind of a filter is no part of the JSON text.
-            if isinstance(step, int):
-                place += f"[{step}]"
-            elif not (place.endswith("]") and step in _KINDS):
-                place += f".{step}" if place else step
-        lines.append(f"{place or 'parameters'}: {problem['msg'].removeprefix('Value error, ')}")
-    return lines
-
-
-_KINDS = frozenset(
-    (
-        *("time", "activities", "follows", "start_activity", "end_activity", "attribute", "resource"),
-        *("variants", "cycle_time", "case_size", "state", "all", "any", "not"),
-    )
-)
+        started = {"kind": "time", "mode": "started"}
+        if first:
+            started["from"] = f"{_months_after(first, 0, '--from')}-01T00:00:00Z"
+        if last:
+            started["to"] = f"{_months_after(last, 1, '--to')}-01T00:00:00Z"
+        added.insert(0, started)
+    return parameters_of({**given, "filters": [*given.get("filters", []), *added]})
 
 
 @contextmanager
 def told_problems() -> Iterator[None]:
-    """What is wrong with a question is told on standard error, and ends the command with 2."""
+    """What is wrong is told on standard error.
+
+    Raises:
+        typer.Exit: with 2 for a question that cannot be asked, with 1 for what is refused or not there.
+    """
     try:
         yield
-    except UnusableQuestion as error:
+    except ControlPlaneError as error:
         typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(2) from None
+        raise typer.Exit(2 if isinstance(error, InvalidInput) else 1) from None
 
 
 def wait_for_answer(
@@ -110,8 +91,9 @@ def _json(text: str, source: str) -> Any:
         raise UnusableQuestion(f"{source} is no JSON: {error}") from None
 
 
-def _next(month: str) -> str:
+def _months_after(month: str, count: int, option: str) -> str:
     try:
-        return add_months(month, 1)
+        datetime.strptime(month, "%Y-%m")
     except ValueError:
-        raise UnusableQuestion(f"--to: {month!r} is no month such as 2025-12") from None
+        raise UnusableQuestion(f"{option}: {month!r} is no month such as 2025-12") from None
+    return add_months(month, count)

@@ -29,7 +29,7 @@ def log_sql(classifier: Sequence[ClassifierColumn], lifecycle: Lifecycle) -> str
     belongs to the oldest start that is still open (first in, first out). A completion without a start and a start
     without a completion stay events; other transitions are none.
     """
-    labelled = f"(select * replace ({_label(classifier)} as activity) from base_events)"
+    labelled = f"(select * replace ({label_sql(classifier)} as activity) from base_events)"
     if lifecycle == "all":
         return f"select * from {labelled}"
     kept = (
@@ -46,7 +46,8 @@ def log_sql(classifier: Sequence[ClassifierColumn], lifecycle: Lifecycle) -> str
     """
 
 
-def _label(classifier: Sequence[ClassifierColumn]) -> str:
+def label_sql(classifier: Sequence[ClassifierColumn]) -> str:
+    """The activity that a classifier makes of an event, as SQL over the columns of the events files."""
     if list(classifier) == ["activity"]:
         return "activity"
     return " || ' / ' || ".join(_cell(name) for name in classifier)

@@ -5,7 +5,7 @@ home months a change touches.
 """
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
@@ -276,10 +276,16 @@ def _part_sql(part: RawPart) -> str:
     """
 
 
+def attribute_columns(columns: Iterable[str], mapping: Mapping[str, Any]) -> list[str]:
+    """The columns of a raw file that become attributes of its events: those without a part in the mapping, by name."""
+    mapped = {mapping.get(name) for name in _MAPPED}
+    return sorted(column for column in columns if column not in mapped)
+
+
 def _attributes(part: RawPart) -> str:
-    """The columns that the mapping does not use, as JSON text: sorted by name, nulls left out."""
-    mapped = {part.mapping.get(name) for name in _MAPPED}
-    pairs = ", ".join(f"{_text(c)}, {_name(c)}" for c in sorted(part.columns) if c not in mapped)
+    """The attributes as JSON text, nulls left out."""
+    columns = attribute_columns(part.columns, part.mapping)
+    pairs = ", ".join(f"{_text(column)}, {_name(column)}" for column in columns)
     return f"json_merge_patch('{{}}', json_object({pairs}))::varchar" if pairs else "'{}'"
 
 

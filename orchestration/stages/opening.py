@@ -135,7 +135,7 @@ def open_analysis(
             record = releases.provenance(connection, job.workspace_id, job.base_provenance_id)
             files = releases.release_files(connection, job.workspace_id, job.base_provenance_id)
         store = _store(settings, workspace, s3_client)
-        base = _base(record, files, store.url)
+        base = base_of(record, files, store.url)
         bench = Workbench(
             workspace_id=workspace.id,
             workspace_slug=workspace.slug,
@@ -153,7 +153,8 @@ def open_analysis(
         yield OpenedWorkspace(workspace, job, store, [], bench, base)
 
 
-def _base(record: Mapping[str, Any], files: Sequence[ReleaseFile], url: Callable[[str], str]) -> Base:
+def base_of(record: Mapping[str, Any], files: Sequence[ReleaseFile], url: Callable[[str], str]) -> Base:
+    """The release of a provenance record with its files; ``url`` gives the address of an object."""
     by_dataset: dict[str, list[BaseFile]] = {}
     for file in files:
         found = BaseFile(file.month, url(file.object_key), file.rows, file.content_sha256)

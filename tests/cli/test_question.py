@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.cli.question import UnusableQuestion, question
+from orchestration.cli.question import question
+from orchestration.stages.question import UnusableQuestion
 
 
 def test_the_filters_of_a_file_of_options_and_of_months_are_put_together(tmp_path: Path) -> None:
@@ -43,6 +44,7 @@ def test_the_filters_of_a_file_of_options_and_of_months_are_put_together(tmp_pat
         ),
         ('{"kind": "variants"}', "filters[0]: give either 'top' or 'coverage'"),
         ("{", "--filter is no JSON"),
+        ("[]", "filters[0]: Input should be"),
     ],
 )
 def test_a_filter_that_is_none_is_told_with_its_place_and_what_would_be_one(text: str, told: str) -> None:
@@ -51,7 +53,23 @@ def test_a_filter_that_is_none_is_told_with_its_place_and_what_would_be_one(text
     assert told in str(refused.value)
 
 
-@pytest.mark.parametrize(("first", "last"), [("2024", None), (None, "last"), ("2024-13", None)])
-def test_a_month_that_is_none_is_told(first: str | None, last: str | None) -> None:
-    with pytest.raises(UnusableQuestion):
+@pytest.mark.parametrize(
+    ("first", "last", "option"),
+    [
+        ("2024", None, "--from"),
+        (None, "last", "--to"),
+        ("2024-13", None, "--from"),
+        (None, "2024-13", "--to"),
+    ],
+)
+def test_a_month_that_is_none_is_told(first: str | None, last: str | None, option: str) -> None:
+    with pytest.raises(UnusableQuestion, match=f"{option}: .* is no month"):
         question(None, [], first, last)
+
+
+@pytest.mark.parametrize("text", ["[]", '{"filters": 3}'])
+def test_a_file_of_something_else_is_told(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "parameters.json"
+    file.write_text(text)
+    with pytest.raises(UnusableQuestion, match="no object with a list of filters"):
+        question(file, [], None, None)

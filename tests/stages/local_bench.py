@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from orchestration.connectors.landing import land
 from orchestration.connectors.mapping import Mapping
 from orchestration.stages.refresh import run_stages
+from orchestration.stages.selection import Base, BaseFile
 from orchestration.stages.tree import LocalTree
 from orchestration.stages.workbench import AnalysisParameters, RawPart, Workbench
 
@@ -87,6 +88,18 @@ def refreshed(bench: Workbench) -> Workbench:
     """The bench after all stages."""
     run_stages(bench)
     return bench
+
+
+def base_of_bench(bench: Workbench) -> Base:
+    """What a bench has made, as the release that a question is asked of."""
+    files = {
+        dataset: [
+            BaseFile(month, bench.tree.url(file), file.rows, file.content_sha256)
+            for month, file in bench.tree.files(dataset).items()
+        ]
+        for dataset in ("events", "cases", "variants", "process_map")
+    }
+    return Base("p", "c" * 64, bench.as_of, bench.parameters, files)
 
 
 def hashes(bench: Workbench, dataset: str) -> dict[str, str]:

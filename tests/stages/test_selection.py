@@ -11,11 +11,11 @@ import pytest
 from orchestration.connectors.mapping import Mapping
 from orchestration.stages.case_index import stage_case_index
 from orchestration.stages.process import stage_process
-from orchestration.stages.selection import Base, BaseFile, NothingSelected, stage_selection
+from orchestration.stages.selection import NothingSelected, stage_selection
 from orchestration.stages.tree import LocalTree
 from orchestration.stages.workbench import AnalysisParameters, Workbench
 from tests.mining.filters.reference import Case, Event, select
-from tests.stages.local_bench import hashes, land_parts, local_bench, refreshed, rows
+from tests.stages.local_bench import base_of_bench, hashes, land_parts, local_bench, refreshed, rows
 
 MAPPING = Mapping(case_id="case", activity="activity", timestamp="time", role="role", lifecycle="move")
 FIRST = datetime(2024, 1, 20)
@@ -47,24 +47,13 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
     return refreshed(local_bench(folder, land_parts(log, MAPPING, folder, 1), parameters=parameters))
 
 
-def base_of(bench: Workbench) -> Base:
-    files = {
-        dataset: [
-            BaseFile(month, bench.tree.url(file), file.rows, file.content_sha256)
-            for month, file in bench.tree.files(dataset).items()
-        ]
-        for dataset in ("events", "cases", "variants")
-    }
-    return Base("p", "c" * 64, bench.as_of, bench.parameters, files)
-
-
 def asked(released: Workbench, folder: Path, parameters: dict[str, Any]) -> Workbench:
     """The analysis with these parameters, up to its process models."""
     bench = local_bench(
         folder, [], parameters=AnalysisParameters.model_validate(parameters), tree=LocalTree(folder / "asked")
     )
     bench.is_on_demand = True
-    stage_selection(bench, base_of(released))
+    stage_selection(bench, base_of_bench(released))
     stage_case_index(bench)
     stage_process(bench, bench.tree.files("case_index"))
     return bench
@@ -151,10 +140,10 @@ def test_the_same_question_is_carried_over_and_another_makes_it_anew(
     released: Workbench, tmp_path: Path
 ) -> None:
     bench = asked(released, tmp_path, {"filters": FILTERS[0]})
-    again = stage_selection(bench, base_of(released))
+    again = stage_selection(bench, base_of_bench(released))
     assert {outcome.state for outcome in again} == {"carried over"}
     bench.parameters = AnalysisParameters.model_validate({"filters": FILTERS[2]})
-    assert {outcome.state for outcome in stage_selection(bench, base_of(released))} == {"made"}
+    assert {outcome.state for outcome in stage_selection(bench, base_of_bench(released))} == {"made"}
 
 
 def test_a_selection_of_nothing_says_so(released: Workbench, tmp_path: Path) -> None:

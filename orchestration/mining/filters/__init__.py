@@ -2,6 +2,6 @@
 
 from orchestration.mining.filters.model import Filter, Filters
 from orchestration.mining.filters.sql import Selection, select_cases
-from orchestration.mining.filters.vocabulary import Mention, mentions
+from orchestration.mining.filters.vocabulary import Mention, Sort, mentions
 
-__all__ = ["Filter", "Filters", "Mention", "Selection", "mentions", "select_cases"]
+__all__ = ["Filter", "Filters", "Mention", "Selection", "Sort", "mentions", "select_cases"]

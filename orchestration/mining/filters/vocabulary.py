@@ -1,4 +1,7 @@
-"""What filters name: activities and attributes that the log should have, so that a misspelt one is told, not obeyed."""
+"""What filters name: activities, attributes and performers that the log should have.
+
+So that a misspelt name is told, not obeyed. Not here: what a log has (``stages.names``).
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,8 +16,11 @@ from orchestration.mining.filters.model import (
     Filter,
     FollowsFilter,
     NotFilter,
+    PerformerFilter,
     StartActivityFilter,
 )
+
+Sort = Literal["activity", "attribute", "resource_id", "role", "org_unit", "system"]
 
 
 @dataclass(frozen=True)
@@ -22,12 +28,12 @@ class Mention:
     """A name in a filter; ``path`` is where it stands, such as ``filters[0].of[1].activities``."""
 
     path: str
-    sort: Literal["activity", "attribute"]
+    sort: Sort
     name: str
 
 
 def mentions(filters: Sequence[Filter], path: str = "filters") -> Iterator[Mention]:
-    """Every activity and attribute that the filters name, in their order."""
+    """Every activity, attribute and performer that the filters name, in their order."""
     for place, item in enumerate(filters):
         yield from _of(item, f"{path}[{place}]")
 
@@ -45,3 +51,5 @@ def _of(item: Filter, path: str) -> Iterator[Mention]:
             yield from (Mention(f"{path}.to", "activity", name) for name in item.target)
         case AttributeFilter():
             yield Mention(f"{path}.name", "attribute", item.name)
+        case PerformerFilter():
+            yield from (Mention(f"{path}.in", item.column, name) for name in item.values)

@@ -218,8 +218,18 @@ def test_a_filter_that_makes_no_sense_is_refused_with_what_would(spec: dict[str,
 
 def test_what_filters_name_is_told_with_its_place() -> None:
     filters = FILTERS.validate_python(
-        [{"kind": "not", "of": {"kind": "any", "of": [{"kind": "start_activity", "activities": "pay"}]}}]
+        [
+            {"kind": "not", "of": {"kind": "any", "of": [{"kind": "start_activity", "activities": "pay"}]}},
+            {"kind": "follows", "mode": "directly", "from": "a", "to": ["b"]},
+            {"kind": "attribute", "name": "region", "null": True},
+            {"kind": "resource", "column": "role", "in": ["clerk", "boss"]},
+        ]
     )
     assert [(m.path, m.sort, m.name) for m in mentions(filters)] == [
-        ("filters[0].of.of[0].activities", "activity", "pay")
+        ("filters[0].of.of[0].activities", "activity", "pay"),
+        ("filters[1].from", "activity", "a"),
+        ("filters[1].to", "activity", "b"),
+        ("filters[2].name", "attribute", "region"),
+        ("filters[3].in", "role", "clerk"),
+        ("filters[3].in", "role", "boss"),
     ]
