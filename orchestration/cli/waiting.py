@@ -115,11 +115,11 @@ def _is_released(
 ) -> bool:
     content = None
     if job.provenance_id is not None:
-        record = releases.provenance(connection, job.workspace_id, job.provenance_id)
-        held = {arrival["arrival_id"] for arrival in record["etl_steps"][0]["arrivals"]}
+        head = releases.release_head(connection, job.workspace_id, job.provenance_id)
+        held = set(head.arrival_ids)
         if (present or absent) and present <= held and not absent & held:
             return True
-        content = record["content_sha256"]
+        content = head.content_sha256
     state = read_state(connection, job, today())
     if not state.raw_parts and not state.files and content is None:
         return True

@@ -63,6 +63,18 @@ class NewRelease:
     carried: Sequence[str | None] = ()
 
 
+@dataclass(frozen=True)
+class ReleaseHead:
+    """What a release is, without the lineage of its files, which grows with the history; ``arrival_ids`` are in it."""
+
+    id: str
+    analysis_id: str
+    as_of: datetime
+    content_sha256: str
+    mining_config: dict[str, Any]
+    arrival_ids: list[str]
+
+
 _FILE_COLUMNS = (
     "dataset, month, object_key, rows, bytes, content_sha256, fingerprint, inputs, code_version, stats"
 )
@@ -219,6 +231,26 @@ def provenance(connection: psycopg.Connection[Any], workspace_id: str, provenanc
     if row is None:
         raise LookupError(f"no provenance record {provenance_id} in this workspace")
     return row
+
+
+def release_head(connection: psycopg.Connection[Any], workspace_id: str, provenance_id: str) -> ReleaseHead:
+    """What a release is.
+
+    Raises:
+        LookupError: there is none with this id in the workspace.
+    """
+    with connection.cursor(row_factory=class_row(ReleaseHead)) as cursor:
+        head = cursor.execute(
+            """
+            select id::text, analysis_id::text, as_of, content_sha256::text, mining_config,
+                   jsonb_path_query_array(etl_steps, '$[0].arrivals[*].arrival_id') as arrival_ids
+            from provenance where workspace_id = %s and id = %s
+            """,
+            (workspace_id, provenance_id),
+        ).fetchone()
+    if head is None:
+        raise LookupError(f"no provenance record {provenance_id} in this workspace")
+    return head
 
 
 def released_contents(connection: psycopg.Connection[Any], workspace_ids: Sequence[str]) -> dict[str, str]:

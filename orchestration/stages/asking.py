@@ -4,11 +4,10 @@ From the command line for a person, from Dagster for the pipeline. Not here: ans
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from orchestration.control_plane import analyses, arrivals, jobs, releases
 from orchestration.control_plane.database import Connection
@@ -64,11 +63,11 @@ def ask(
         known = analyses.answered_before(connection, workspace.id, given, release)
         if known is not None and not again:
             return Asked(known, is_known=True)
-        record = releases.provenance(connection, workspace.id, release)
+        head = releases.release_head(connection, workspace.id, release)
         files = releases.release_files(connection, workspace.id, release)
-        uploads = _uploads(connection, workspace.id, record)
+        uploads = _uploads(connection, workspace.id, head.arrival_ids)
     credentials = CredentialBroker(settings).for_workspace(workspace.id, workspace.region, read_only=True)
-    base = base_of(record, files, lambda key: f"s3://{credentials.bucket}/{key}")
+    base = base_of(head, files, lambda key: f"s3://{credentials.bucket}/{key}")
     if not base.files.get("events"):
         raise jobs.UnknownJob(f"The release of {workspace.slug} holds no events: upload a log.")
     with tempfile.TemporaryDirectory(prefix="casetrail-") as scratch:
@@ -87,11 +86,10 @@ def ask(
         return Asked(analyses.enqueue(connection, workspace.id, given, release), is_known=False)
 
 
-def _uploads(connection: Connection, workspace_id: str, record: dict[str, Any]) -> list[Upload]:
+def _uploads(connection: Connection, workspace_id: str, arrival_ids: Collection[str]) -> list[Upload]:
     """What a release was made from, with the mappings of then."""
-    read = record["schemas"]["sources"]
     return [
         Upload([column["name"] for column in arrival.columns], arrival.mapping)
         for arrival in arrivals.list_arrivals(connection, workspace_id)
-        if arrival.id in read
+        if arrival.id in arrival_ids
     ]

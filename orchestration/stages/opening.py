@@ -1,7 +1,7 @@
 """Opening a workbench over the real services: ledger, scoped credentials, working tree, DuckDB sessions."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ import duckdb
 from orchestration.control_plane import arrivals, database, jobs, releases, workspaces
 from orchestration.control_plane.arrivals import Arrival, ArrivalFile
 from orchestration.control_plane.jobs import AnalysisJob
-from orchestration.control_plane.releases import ReleaseFile
+from orchestration.control_plane.releases import ReleaseFile, ReleaseHead
 from orchestration.control_plane.workspaces import Workspace
 from orchestration.lake import session as lake_session
 from orchestration.lake.credentials import (
@@ -132,10 +132,10 @@ def open_analysis(
         scratch = Path(folder)
         with database.as_system(dsn, job.workspace_id) as connection:
             workspace = workspaces.find_workspace(connection, job.workspace_id)
-            record = releases.provenance(connection, job.workspace_id, job.base_provenance_id)
+            head = releases.release_head(connection, job.workspace_id, job.base_provenance_id)
             files = releases.release_files(connection, job.workspace_id, job.base_provenance_id)
         store = _store(settings, workspace, s3_client)
-        base = base_of(record, files, store.url)
+        base = base_of(head, files, store.url)
         bench = Workbench(
             workspace_id=workspace.id,
             workspace_slug=workspace.slug,
@@ -153,17 +153,17 @@ def open_analysis(
         yield OpenedWorkspace(workspace, job, store, [], bench, base)
 
 
-def base_of(record: Mapping[str, Any], files: Sequence[ReleaseFile], url: Callable[[str], str]) -> Base:
-    """The release of a provenance record with its files; ``url`` gives the address of an object."""
+def base_of(head: ReleaseHead, files: Sequence[ReleaseFile], url: Callable[[str], str]) -> Base:
+    """The release with its files; ``url`` gives the address of an object."""
     by_dataset: dict[str, list[BaseFile]] = {}
     for file in files:
         found = BaseFile(file.month, url(file.object_key), file.rows, file.content_sha256)
         by_dataset.setdefault(file.dataset, []).append(found)
     return Base(
-        provenance_id=str(record["id"]),
-        content_sha256=record["content_sha256"],
-        as_of=record["as_of"],
-        parameters=AnalysisParameters.model_validate(record["mining_config"]["parameters"]),
+        provenance_id=head.id,
+        content_sha256=head.content_sha256,
+        as_of=head.as_of,
+        parameters=AnalysisParameters.model_validate(head.mining_config["parameters"]),
         files=by_dataset,
     )
 

@@ -1,7 +1,7 @@
 """Releasing a workspace's working tree: read the ledgers, release in one transaction, leave a manifest, sweep."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -10,7 +10,7 @@ import psycopg
 
 from orchestration.control_plane import arrivals, database, jobs, releases, staging
 from orchestration.control_plane.jobs import AnalysisJob
-from orchestration.control_plane.releases import ExplanationRow
+from orchestration.control_plane.releases import ExplanationRow, ReleaseHead
 from orchestration.control_plane.staging import StagedFile
 from orchestration.lake import layout
 from orchestration.lake.objects import WorkspaceStore
@@ -68,10 +68,10 @@ def release_workspace(
             jobs.succeed(connection, workspace_id, job.id, attempt)
         current = jobs.get_job(connection, workspace_id, job.id).provenance_id
         assert current is not None  # made now, or found to hold just this
-        record = releases.provenance(connection, workspace_id, current)
+        head = releases.release_head(connection, workspace_id, current)
         superseded = superseded_objects(connection, workspace_id, keep_policy(settings), datetime.now(UTC))
     # Also where nothing was made: the run before may have died between its release and the manifest.
-    _write_manifest(opened.store, record, state)
+    _write_manifest(opened.store, head, state)
     opened.store.delete(superseded)
     return [_outcome(month, state, current, made is not None) for month in months]
 
@@ -137,12 +137,12 @@ def _month(month: str) -> str | None:
     return None if month == WHOLE_ANALYSIS else month
 
 
-def _write_manifest(store: WorkspaceStore, release: Mapping[str, Any], state: WorkingTreeState) -> None:
+def _write_manifest(store: WorkspaceStore, release: ReleaseHead, state: WorkingTreeState) -> None:
     """``manifest.json`` beside the datasets: the release for clients that read the files themselves."""
     manifest = {
-        "provenance_id": str(release["id"]),
-        "as_of": release["as_of"].isoformat(),
-        "content_sha256": release["content_sha256"],
+        "provenance_id": release.id,
+        "as_of": release.as_of.isoformat(),
+        "content_sha256": release.content_sha256,
         "files": [
             {
                 "dataset": f.dataset,
@@ -154,7 +154,7 @@ def _write_manifest(store: WorkspaceStore, release: Mapping[str, Any], state: Wo
             for f in state.files
         ],
     }
-    key = layout.manifest_key(store.credentials.workspace_id, release["analysis_id"])
+    key = layout.manifest_key(store.credentials.workspace_id, release.analysis_id)
     store.put_bytes(key, json.dumps(manifest, indent=1).encode())
 
 

@@ -168,8 +168,8 @@ def make_release(
         raise ReleaseRefused(f"not released, {len(failed)} audit(s) failed: {named}")
     content = state.content_sha256()
     if parent_id is not None:
-        parent = releases.provenance(connection, workspace_id, parent_id)
-        if parent["content_sha256"] == content and parent["mining_config"] == mining_config(state.parameters):
+        parent = releases.release_head(connection, workspace_id, parent_id)
+        if parent.content_sha256 == content and parent.mining_config == mining_config(state.parameters):
             return None
     release = NewRelease(
         workspace_id=workspace_id,
