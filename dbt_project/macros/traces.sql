@@ -119,6 +119,13 @@ end
 {% endmacro %}
 
 
+{#
+    Microseconds from one moment (microseconds since 1970, UTC) to another: elapsed, or of work where the run has a
+    calendar. The session has the macro working_us, from orchestration/mining/working_time.py.
+#}
+{% macro duration_us(start_us, end_us) %}working_us({{ end_us }}) - working_us({{ start_us }}){% endmacro %}
+
+
 {% macro judging_parameters() %}
 (
     select

@@ -82,6 +82,10 @@ def month_metadata(outcome: MonthOutcome) -> dict[str, Any]:
         metadata["picture"] = dg.MetadataValue.md(
             bar_chart(stats["top"], _CAPTIONS.get(outcome.dataset, outcome.dataset))
         )
+    if stats.get("clock") == "working":
+        metadata["clock"] = dg.MetadataValue.text(
+            "Durations are working time, by the analysis's calendar: a day is 24 hours of work."
+        )
     metadata |= numbers(stats)
     if outcome.audits:
         metadata["audits"] = dg.MetadataValue.md(audit_list(outcome.audits))

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from orchestration.cli.printing import print_json, print_rows
-from orchestration.cli.question import question, told_problems, wait_for_answer
+from orchestration.cli.question import question, standing_parameters, told_problems, wait_for_answer
 from orchestration.cli.workspace import ActingUser, AsJson, WorkspaceName, acting
 from orchestration.control_plane import analyses, jobs, releases, workspaces
 from orchestration.control_plane.jobs import AnalysisJob
@@ -38,20 +37,22 @@ def configure(
         list[str] | None,
         typer.Option(help="The next activity of the happy path; give it once for each, in their order."),
     ] = None,
+    calendar: Annotated[
+        Path | None,
+        typer.Option(
+            help="A JSON file with the working calendar that durations are measured by.", exists=True
+        ),
+    ] = None,
     acting_user: ActingUser = None,
     as_json: AsJson = False,
 ) -> None:
-    """Set the completion rule and the happy path; the next refresh applies them.
+    """Set the completion rule, the happy path and the calendar; the next refresh applies them.
 
     Without a rule every case counts as completed. Without a happy path, each month's is its most frequent path among
-    completed cases.
+    completed cases. Without a calendar durations are elapsed time.
     """
-    completion = {"end_activities": end_activity or [], "silence_days": silence_days}
-    try:
-        parameters = AnalysisParameters.model_validate({"completion": completion, "happy_path": happy_path})
-    except ValidationError as error:
-        typer.echo(f"Error: {error.errors()[0]['msg']}", err=True)
-        raise typer.Exit(2) from None
+    with told_problems():
+        parameters = standing_parameters(end_activity or [], silence_days, happy_path, calendar)
     with acting(acting_user) as connection:
         found = workspaces.find_workspace(connection, workspace)
         job = jobs.set_parameters(connection, found.id, parameters.model_dump(mode="json"))

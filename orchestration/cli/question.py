@@ -47,6 +47,22 @@ def question(
     return parameters_of({**given, "filters": [*given.get("filters", []), *added]})
 
 
+def standing_parameters(
+    end_activities: Sequence[str],
+    silence_days: int | None,
+    happy_path: Sequence[str] | None,
+    calendar_file: Path | None,
+) -> AnalysisParameters:
+    """The parameters of a standing analysis; what is not given is not asked for.
+
+    Raises:
+        UnusableQuestion: the calendar's file is no JSON, or the parameters do not keep the schema.
+    """
+    calendar = _json(calendar_file.read_text(), str(calendar_file)) if calendar_file else None
+    completion = {"end_activities": end_activities, "silence_days": silence_days}
+    return parameters_of({"completion": completion, "happy_path": happy_path, "calendar": calendar})
+
+
 @contextmanager
 def told_problems() -> Iterator[None]:
     """What is wrong is told on standard error.

@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 from dbt.adapters.duckdb.plugins import BasePlugin
 
-from orchestration.mining import conformance
+from orchestration.mining import conformance, working_time
 from orchestration.mining.packing import GENERAL, Packing, describe_events
 
 
@@ -37,6 +37,7 @@ class Session:
             raise self.error
         try:
             conformance.register(connection)
+            working_time.create_elapsed_time(connection)
             self.prepare(connection)
             fitting = describe_events(connection)
         except BaseException as error:

@@ -20,3 +20,6 @@ FEATURE_NAMES = (
 
 `happy_path_fitness` is 0 to 1, and null in a month without a happy path.
 """
+
+CALENDAR_FEATURE_NAMES = (*FEATURE_NAMES, "elapsed_seconds")
+"""Where an analysis has a calendar, its cases' cycle times are working time; what elapsed is the last of the vector."""

@@ -84,6 +84,7 @@ def _create_views(bench: Workbench, connection: duckdb.DuckDBPyConnection, homes
         """
     )
     connection.execute(f"create temp view events as select * from read_parquet([{event_urls}])")
+    bench.measure_durations(connection, needed)
 
 
 def _explain(bench: Workbench, explainer: Explainer, month: str) -> list[Draft]:

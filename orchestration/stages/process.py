@@ -82,6 +82,7 @@ def _prepare(bench: Workbench, connection: duckdb.DuckDBPyConnection, homes: Seq
         """
     )
     _create_parameters(bench, connection)
+    bench.measure_durations(connection, [month for (month,) in needed])
     bench.lock(connection)
 
 
@@ -180,4 +181,7 @@ def _stats(connection: duckdb.DuckDBPyConnection, dataset: str, home: str) -> di
     top = connection.execute(_TOP[dataset], [home]).fetchall()
     if dataset == "cases":
         stats |= measure_holds(connection, home)
+    clock = connection.execute("select clock_name()").fetchall()[0][0]
+    if clock != "elapsed":
+        stats["clock"] = clock
     return stats | {"top": [list(entry) for entry in top]}

@@ -57,6 +57,7 @@ def load_whole(bench: Workbench, connection: duckdb.DuckDBPyConnection) -> None:
         )
         for month, file in samples.items()
     }
+    bench.measure_durations(connection, bench.event_months())
     load_profiles(connection, f"read_parquet([{sampled}])", f"({waited})", totals, ExplainConfig())
 
 

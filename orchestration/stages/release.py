@@ -14,7 +14,7 @@ from orchestration.control_plane.arrivals import Arrival
 from orchestration.control_plane.releases import ExplanationRow, NewRelease
 from orchestration.control_plane.staging import StagedFile
 from orchestration.mining.explain import EXPLAIN_CONFIG
-from orchestration.mining.trace_features import FEATURE_NAMES, FEATURE_VERSION
+from orchestration.mining.trace_features import CALENDAR_FEATURE_NAMES, FEATURE_NAMES, FEATURE_VERSION
 from orchestration.stages.staleness import (
     PROCESS_VERSION,
     stale_case_months,
@@ -278,6 +278,6 @@ def mining_config(parameters: AnalysisParameters) -> dict[str, Any]:
         "classifier": ["activity"],
         "process_models": PROCESS_VERSION,
         "feature_version": FEATURE_VERSION,
-        "feature_names": list(FEATURE_NAMES),
+        "feature_names": list(FEATURE_NAMES if parameters.calendar is None else CALENDAR_FEATURE_NAMES),
         "duckdb": duckdb.__version__,
     }

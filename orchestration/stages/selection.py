@@ -11,7 +11,7 @@ from datetime import datetime
 
 import duckdb
 
-from orchestration.mining import event_log
+from orchestration.mining import event_log, working_calendar, working_time
 from orchestration.mining.event_log import log_sql
 from orchestration.mining.filters import select_cases
 from orchestration.mining.filters import sql as filter_sql
@@ -30,7 +30,9 @@ from orchestration.stages.workbench import (
     timed,
 )
 
-SELECTION_VERSION = source_version(sys.modules[__name__], event_log, filter_sql)
+SELECTION_VERSION = source_version(
+    sys.modules[__name__], event_log, filter_sql, working_calendar, working_time
+)
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,9 @@ def _create_log(bench: Workbench, connection: duckdb.DuckDBPyConnection, base: B
     # What is not as released is worked out once, not again for every filter and month.
     kind = "view" if as_released else "table"
     connection.execute(f"create temp {kind} log_events as {log_sql(asked.classifier, asked.lifecycle)}")
+    bench.measure_durations(connection, [file.month for file in base.files["events"]])
     if as_released and asked.completion == base.parameters.completion:
-        connection.execute(f"create temp view log_cases as select * from read_parquet({base.urls('cases')})")
+        connection.execute(f"create temp view log_cases as {_released_cases(asked, base)}")
         connection.execute(
             f"""
             create temp table log_variants as
@@ -134,6 +137,15 @@ def _create_log(bench: Workbench, connection: duckdb.DuckDBPyConnection, base: B
     )
 
 
+def _released_cases(asked: AnalysisParameters, base: Base) -> str:
+    cases = f"read_parquet({base.urls('cases')})"
+    if asked.calendar == base.parameters.calendar:
+        return f"select * from {cases}"
+    return f"select * replace ({_CYCLE_TIME_US} as cycle_time_us) from {cases}"
+
+
+_CYCLE_TIME_US = "working_us(epoch_us(end_ts)) - working_us(epoch_us(start_ts))"
+
 _PATHS_SQL = """
 create temp table paths as
 select *, sha256('casetrail-variant-1' || array_to_string(
@@ -146,9 +158,9 @@ from (
 )
 """
 
-_CASES_SQL = """
+_CASES_SQL = f"""
 create temp table log_cases as
-select * exclude (activities), epoch_us(end_ts) - epoch_us(start_ts) as cycle_time_us,
+select * exclude (activities), {_CYCLE_TIME_US} as cycle_time_us,
     case
         when len($end_activities::varchar[]) = 0 and $silence_us::bigint is null then 'completed'
         when start_ts <= $left_edge::timestamp then 'left_cut'

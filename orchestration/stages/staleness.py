@@ -7,19 +7,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from orchestration.control_plane.staging import StagedFile
+from orchestration.mining import working_calendar, working_time
 from orchestration.mining.dbt_build import code_version
 from orchestration.mining.explain import EXPLAIN_CONFIG
 from orchestration.stages import clock
 from orchestration.stages.events import EVENTS_VERSION, events_sources, is_keyed, keyed_sources
 from orchestration.stages.tree import WHOLE_ANALYSIS
-from orchestration.stages.workbench import SCHEMA_VERSION, AnalysisParameters, RawPart, digest
+from orchestration.stages.workbench import SCHEMA_VERSION, AnalysisParameters, RawPart, digest, source_version
 
 EXPLANATION_WINDOW_MONTHS: int = EXPLAIN_CONFIG["window_months"]
 """The record of month M explains the completed cases with home months M-11 to M."""
 
 PROCESS_VERSION = code_version()
 
-CODE_VERSION = digest([EVENTS_VERSION, SCHEMA_VERSION, PROCESS_VERSION, EXPLAIN_CONFIG])
+WORKING_TIME_VERSION = source_version(working_calendar, working_time)
+
+CODE_VERSION = digest([EVENTS_VERSION, SCHEMA_VERSION, PROCESS_VERSION, WORKING_TIME_VERSION, EXPLAIN_CONFIG])
 """Of everything below: where it differs, what was found whole may be stale."""
 
 Files = Mapping[str, StagedFile]
@@ -55,8 +58,9 @@ def _sources(file: StagedFile) -> str:
 
 def cases_fingerprint(index: StagedFile, parameters: AnalysisParameters) -> str:
     """What the cases, variants and process map of a home month depend on, but for the clock (``stages.clock``)."""
-    asked = parameters.model_dump(mode="json", include={"completion", "happy_path"})
-    return digest([PROCESS_VERSION, asked, index.content_sha256])
+    asked = parameters.model_dump(mode="json", include={"completion", "happy_path", "calendar"})
+    code = PROCESS_VERSION if parameters.calendar is None else [PROCESS_VERSION, WORKING_TIME_VERSION]
+    return digest([code, asked, index.content_sha256])
 
 
 def stale_case_months(

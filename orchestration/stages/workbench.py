@@ -4,21 +4,23 @@ import hashlib
 import inspect
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal
 
 import duckdb
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from orchestration.lake.content import EXCLUDED_FROM_CONTENT, ROW_GROUP_ROWS, write_parquet
 from orchestration.mining.event_log import ClassifierColumn, Lifecycle
 from orchestration.mining.filters import Filters
+from orchestration.mining.working_calendar import WorkingCalendar
+from orchestration.mining.working_time import create_elapsed_time, create_working_time
 from orchestration.stages.tree import Draft, WorkingTree
 
 SCHEMA_VERSION = 1
@@ -47,7 +49,7 @@ class AnalysisParameters(BaseModel):
     """``AnalysisJob.parameters``: the filters that select cases, what makes an event, and when a case is completed.
 
     ``happy_path`` declares the activities of the happy path; without it, each month's is its most frequent path among
-    completed cases.
+    completed cases. With a ``calendar``, cycle times and waits are working time; else they are elapsed time.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,6 +60,19 @@ class AnalysisParameters(BaseModel):
     lifecycle: Lifecycle = "all"
     completion: Completion = Completion()
     happy_path: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    calendar: WorkingCalendar | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_asked(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what was added later and is not asked for: so a question is written as it always was."""
+        written: dict[str, Any] = write(self)
+        return {
+            name: value for name, value in written.items() if value is not None or name not in _ADDED_LATER
+        }
+
+
+_ADDED_LATER = frozenset({"calendar"})
+"""Parameters that are not written where they are not given: fingerprints and stored questions are older than they."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +116,14 @@ class Workbench:
         if self.is_on_demand:
             return set(self.tree.files("events"))
         return {part.month for part in self.raw_parts}
+
+    def measure_durations(self, connection: duckdb.DuckDBPyConnection, months: Collection[str]) -> None:
+        """Let SQL measure durations between moments of these months (UTC) by the analysis's calendar."""
+        if self.parameters.calendar is None or not months:
+            create_elapsed_time(connection)
+        else:
+            first, last = (date.fromisoformat(f"{month}-01") for month in (min(months), max(months)))
+            create_working_time(connection, self.parameters.calendar, first, last + timedelta(days=31))
 
     def draft(
         self,

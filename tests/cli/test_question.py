@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.cli.question import question
+from orchestration.cli.question import question, standing_parameters
 from orchestration.stages.question import UnusableQuestion
 
 
@@ -73,3 +73,15 @@ def test_a_file_of_something_else_is_told(tmp_path: Path, text: str) -> None:
     file.write_text(text)
     with pytest.raises(UnusableQuestion, match="no object with a list of filters"):
         question(file, [], None, None)
+
+
+def test_a_standing_analysis_gets_the_calendar_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "calendar.json"
+    file.write_text('{"time_zone": "Europe/Berlin", "hours": {"monday": "09:00-17:00"}}')
+    asked = standing_parameters(["Pay"], None, None, file)
+    assert asked.calendar is not None
+    assert asked.calendar.hours.monday == ("09:00-17:00",)
+    assert standing_parameters([], None, None, None).calendar is None
+    file.write_text('{"time_zone": "Europe/Berlin", "hours": {"monday": "22:00-06:00"}}')
+    with pytest.raises(UnusableQuestion, match=r"calendar.hours.monday\[0\]: .* Write a night as two"):
+        standing_parameters([], None, None, file)

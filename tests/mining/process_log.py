@@ -16,6 +16,9 @@ import pyarrow as pa
 from orchestration.mining.conformance import HappyPath
 from orchestration.mining.dbt_build import build_process_models
 from orchestration.mining.packing import Packing
+from orchestration.mining.working_calendar import WorkingCalendar
+from orchestration.mining.working_time import create_working_time
+from tests.mining.working_reference import worked_us
 
 EPOCH = datetime(1970, 1, 1)  # TIMESTAMP columns are naive UTC.
 Row = dict[str, Any]
@@ -37,6 +40,10 @@ class Parameters:
     left_edge_us: int | None = None
     slug: str = "acme"
     happy_path: tuple[str, ...] | None = None
+    calendar: WorkingCalendar | None = None
+
+    def duration_us(self, start_us: int, end_us: int) -> int:
+        return worked_us(self.calendar, start_us, end_us) if self.calendar else end_us - start_us
 
 
 WORKSPACE, ANALYSIS = UUID(int=1), UUID(int=2)
@@ -75,6 +82,9 @@ def preparation(
                 None if parameters.happy_path is None else list(parameters.happy_path),
             ],
         )
+        if parameters.calendar is not None:
+            moments = [EPOCH + timedelta(microseconds=event.time_us) for event in events]
+            create_working_time(connection, parameters.calendar, min(moments).date(), max(moments).date())
         connection.execute("set global lock_configuration = true")
 
     return prepare
@@ -112,10 +122,12 @@ def expected(events: Sequence[Event], parameters: Parameters) -> dict[str, list[
     fitness = {(row["home_month"], row["variant_hash"]): _fitness(row) for row in variants}
     for case in cases:
         case["feature_vector"].append(fitness[case["home_month"], case["variant_hash"]])
+        if parameters.calendar is not None:
+            case["feature_vector"].append((case["end_ts"] - case["start_ts"]).total_seconds())
     return {
         "cases": cases,
         "variants": variants,
-        "process_map": _process_map(cases, traces),
+        "process_map": _process_map(cases, traces, parameters),
     }
 
 
@@ -138,7 +150,7 @@ def _case(case: int, trace: Sequence[Event], parameters: Parameters) -> Row:
         "global_case_id": UUID(int=case),
         "start_ts": start,
         "end_ts": EPOCH + timedelta(microseconds=last),
-        "cycle_time_seconds": (last - first) / 1e6,
+        "cycle_time_seconds": parameters.duration_us(first, last) / 1e6,
         "variant_id": variant_hash(labels)[:16],
         "variant_hash": variant_hash(labels),
         "feature_vector": [
@@ -152,7 +164,7 @@ def _case(case: int, trace: Sequence[Event], parameters: Parameters) -> Row:
         "home_month": home_month,
         "partition_id": f"{home_month}|{parameters.slug}",
         "state": _state(first, last, labels[-1], parameters),
-        "cycle_time_us": last - first,
+        "cycle_time_us": parameters.duration_us(first, last),
         "event_count": len(labels),
         "start_activity": labels[0],
         "end_activity": labels[-1],
@@ -219,6 +231,7 @@ def _variants(cases: Sequence[Row], traces: dict[int, list[Event]], parameters: 
             "rework_events": len(labels) - len(set(labels)),
             "self_loops": _self_loops(labels),
             "conformance": _conformance(happy_path, labels, parameters.happy_path is not None),
+            **({"clock": "working"} if parameters.calendar else {}),
         }
         found.append(
             {
@@ -240,7 +253,7 @@ def _variants(cases: Sequence[Row], traces: dict[int, list[Event]], parameters: 
     return found
 
 
-def _process_map(cases: Sequence[Row], traces: dict[int, list[Event]]) -> list[Row]:
+def _process_map(cases: Sequence[Row], traces: dict[int, list[Event]], parameters: Parameters) -> list[Row]:
     frequency: Counter[tuple[str, str, str]] = Counter()
     total_us: Counter[tuple[str, str, str]] = Counter()
     partitions = {case["home_month"]: case["partition_id"] for case in cases}
@@ -249,7 +262,7 @@ def _process_map(cases: Sequence[Row], traces: dict[int, list[Event]]) -> list[R
         for before, after in pairwise(trace):
             edge = (case["home_month"], before.activity, after.activity)
             frequency[edge] += 1
-            total_us[edge] += after.time_us - before.time_us
+            total_us[edge] += parameters.duration_us(before.time_us, after.time_us)
     return [
         {
             "workspace_id": WORKSPACE,

@@ -3,6 +3,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from orchestration.mining.packing import GENERAL, Packing
+from orchestration.mining.working_calendar import WorkingCalendar
 from tests.mining.process_log import Event, Parameters, built, expected, microseconds
 
 LABELS = ["", "a", "b", "a,b", "1:a", "é", "Ω mega", "Approve"]
@@ -56,6 +57,27 @@ def test_both_packings_give_what_plain_python_gives(events: list[Event], paramet
     reference = expected(events, parameters)
     assert built(events, parameters) == reference
     assert built(events, parameters, GENERAL) == reference
+
+
+# Three weeks around a change of the clock, with a holiday; hours from before midnight in UTC to after it.
+working_times = st.integers(0, 21 * 86_400_000_000).map(lambda us: microseconds("2024-03-01") + us)
+SHIFTS = {day: ["00:00-02:30", "20:00-24:00"] for day in ("monday", "tuesday", "sunday")}
+CALENDAR = WorkingCalendar.model_validate(
+    {"time_zone": "America/New_York", "hours": SHIFTS, "holidays": ["2024-03-12"]}
+)
+working_logs = st.lists(
+    st.builds(Event, st.integers(0, 5), working_times, st.just(0), st.sampled_from(LABELS)),
+    min_size=6,
+    max_size=20,
+    unique_by=lambda event: (event.case, event.time_us),
+)
+
+
+@settings(max_examples=3, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(events=working_logs)
+def test_with_a_calendar_all_durations_are_working_time(events: list[Event]) -> None:
+    parameters = Parameters(end_activities=("a", "b"), calendar=CALENDAR)
+    assert built(events, parameters) == expected(events, parameters)
 
 
 def test_a_log_without_events_gives_empty_tables() -> None:

@@ -13,7 +13,7 @@ with measured as (
         strftime(traces.home_month, '%Y-%m') as home_month,
         make_timestamp(traces.times[1]) as start_ts,
         make_timestamp(traces.times[-1]) as end_ts,
-        traces.times[-1] - traces.times[1] as cycle_time_us
+        {{ duration_us('traces.times[1]', 'traces.times[-1]') }} as cycle_time_us
     from {{ ref('stg_traces') }} as traces
     inner join {{ ref('stg_paths') }} as paths
         on traces.home_month = paths.home_month and traces.codes = paths.codes
@@ -36,7 +36,10 @@ select
         hour(measured.start_ts),
         isodow(measured.start_ts),
         measured.happy_path_fitness
-    ]::double[] as feature_vector,
+    ]::double[] || case
+        when clock_name() = 'elapsed' then []
+        else [(epoch_us(measured.end_ts) - epoch_us(measured.start_ts)) / 1e6]
+    end as feature_vector,
     measured.home_month,
     {{ partition_id('measured.home_month', 'parameters.workspace_slug') }} as partition_id,
     {{ case_state(

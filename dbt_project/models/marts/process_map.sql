@@ -4,7 +4,8 @@ with steps as (
         home_month,
         unnest(codes[1:len(codes) - 1]) as source_code,
         unnest(codes[2:]) as target_code,
-        unnest(times[2:]) - unnest(times[1:len(times) - 1]) as elapsed_us
+        unnest(times[1:len(times) - 1]) as source_us,
+        unnest(times[2:]) as target_us
     from {{ ref('stg_traces') }}
 ),
 
@@ -14,7 +15,7 @@ edges as (
         steps.target_code,
         strftime(steps.home_month, '%Y-%m') as home_month,
         count(*) as frequency,
-        sum(steps.elapsed_us)::bigint as total_us
+        sum({{ duration_us('steps.source_us', 'steps.target_us') }})::bigint as total_us
     from steps
     group by steps.home_month, steps.source_code, steps.target_code
 )

@@ -9,7 +9,7 @@ judged as (
     select
         traces.home_month,
         traces.codes,
-        traces.times[-1] - traces.times[1] as cycle_time_us,
+        {{ duration_us('traces.times[1]', 'traces.times[-1]') }} as cycle_time_us,
         {{ case_state(
             'traces.times[1]', 'traces.times[-1]', 'list_contains(end_codes.codes, traces.codes[-1])'
         ) }} as state

@@ -9,6 +9,7 @@ so a month's explanation is the same whether the connection holds its window or 
 import duckdb
 
 from orchestration.mining.explain.config import ExplainConfig
+from orchestration.mining.working_time import create_elapsed_time
 
 # case_no numbers the completed cases by home month, so that a range of months is a range of numbers.
 # sample_key is a hash of the id: the smallest n are a random sample that never changes.
@@ -72,7 +73,8 @@ inner join explain_label as source on source.kind = 'activity' and source.label 
 inner join explain_label as target on target.kind = 'activity' and target.label = w.target_activity
 """
 
-# wait_us is the time since the event before, null at the first event; position counts from 1.
+# wait_us is the time since the event before (of work, where there is a calendar: see working_time), null at the first
+# event; position counts from 1.
 _STEPS = """
 create or replace temp table explain_step as
 select
@@ -80,7 +82,7 @@ select
     (row_number() over following)::integer as position,
     a.code as activity,
     lag(a.code) over following as previous,
-    epoch_us(e.timestamp) - lag(epoch_us(e.timestamp)) over following as wait_us,
+    working_us(epoch_us(e.timestamp)) - lag(working_us(epoch_us(e.timestamp))) over following as wait_us,
     r.code as resource, o.code as role, u.code as org_unit
 from events as e
 inner join explain_case as c using (global_case_id)
@@ -147,7 +149,11 @@ _OPEN_OF_TOTALS = "create or replace temp table explain_open as select home_mont
 def build_working_tables(
     conn: duckdb.DuckDBPyConnection, config: ExplainConfig, *, from_profiles: bool = False
 ) -> None:
-    """Make the working tables from the connection's `events` and `cases`, or what `load_profiles` made of profiles."""
+    """Make the working tables from the connection's `events` and `cases`, or what `load_profiles` made of profiles.
+
+    Durations are elapsed time, or working time where the database measures it (`working_time`).
+    """
+    create_elapsed_time(conn)
     plain = (_CASES, _OPEN, _LABELS, _STEPS, _TRANSITIONS, _FIRST_EVENTS)
     profiled = (_CASES, _OPEN_OF_TOTALS, _LABELS, _LABELS_OF_WAITS, _STEPS, _WAITS, _FIRST_EVENTS)
     for statement in profiled if from_profiles else plain:

@@ -146,7 +146,7 @@ class VariantsFilter(_Filter):
 
 
 class CycleTimeFilter(_Filter):
-    """Seconds from the first to the last event."""
+    """Seconds from the first to the last event; of work, where the analysis has a calendar."""
 
     kind: Literal["cycle_time"]
     min_seconds: Annotated[Number, Field(ge=0)] | None = None
