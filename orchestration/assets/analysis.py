@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from orchestration.assets.bottlenecks import bottleneck_table
 from orchestration.assets.pictures import draw_months
 from orchestration.assets.reporting import numbers
 from orchestration.control_plane import analyses, database
@@ -97,14 +98,13 @@ def _summary(outcomes: Sequence[MonthOutcome]) -> dict[str, Any]:
         totals.update(
             {name: value for name, value in numbers(outcome.stats).items() if isinstance(value, int)}
         )
-    narratives = [
-        str(o.stats["narrative"]) for o in outcomes if o.month == WHOLE_ANALYSIS and o.stats.get("narrative")
-    ]
-    told = {"narrative": dg.MetadataValue.text(narratives[0])} if narratives else {}
+    whole = next((o.stats for o in outcomes if o.month == WHOLE_ANALYSIS and o.stats.get("narrative")), {})
+    told = {"narrative": dg.MetadataValue.text(whole["narrative"])} if whole else {}
     return {
         "dagster/row_count": sum(outcome.rows for outcome in outcomes),
         "months": len(outcomes),
         **told,
+        **bottleneck_table(whole),
         **totals,
         "state": dg.MetadataValue.text(outcomes[-1].state),
     }

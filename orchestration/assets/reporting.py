@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 
+from orchestration.assets.bottlenecks import bottleneck_table
 from orchestration.partitions import partition_key
 from orchestration.stages.workbench import MonthOutcome
 
@@ -29,6 +30,7 @@ _CAPTIONS = {
     "cases": "Cases by cycle time",
     "variants": "Cases by path",
     "process_map": "Passages by step",
+    "explanations": "Days by step",
 }
 _MARKDOWN = re.compile(r"([!-/:-@\[-`{-~])")
 _SHOWN_OTHERWISE = {"rows", "events"}
@@ -77,6 +79,7 @@ def month_metadata(outcome: MonthOutcome) -> dict[str, Any]:
         "text": dg.MetadataValue.md(sentence(outcome)),
         "dagster/row_count": outcome.rows,
         **_narrative(stats),
+        **bottleneck_table(stats),
     }
     if stats.get("top"):
         metadata["picture"] = dg.MetadataValue.md(

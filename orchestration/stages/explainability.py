@@ -140,13 +140,34 @@ def _table(month: str, explanations: Sequence[Explanation]) -> pa.Table:
 
 
 def _stats(explanations: Sequence[Explanation]) -> dict[str, Any]:
-    """What the UI shows: the narrative, the fit, and the causes by importance."""
+    """What the UI shows: the narrative, the fit, and the steps that take most time."""
     found = explanations[0].features
     fit = found["fit"] or {}
+    steps = [
+        {**{name: e.features[name] for name in _STEP}, "factors": [f["name"] for f in e.features["factors"]]}
+        for e in explanations
+        if e.scope == "bottleneck"
+    ]
     return {
         "status": found["status"],
         "narrative": explanations[0].summary,
         "bottlenecks": "\n\n".join(e.summary for e in explanations if e.scope == "bottleneck"),
+        "steps": steps,
+        "top": [[f"{s['source']} > {s['target']}", round(s["total_seconds"] / 86_400, 1)] for s in steps],
+        **({"share_of_slowest_step": steps[0]["share"]} if steps else {}),
         "completed_cases": found["window"]["completed"],
         **({"r2": fit["r2"]} if "r2" in fit else {}),
     }
+
+
+_STEP = (
+    "source",
+    "target",
+    "count",
+    "share",
+    "total_seconds",
+    "mean_seconds",
+    "median_seconds",
+    "p90_seconds",
+)
+"""The figures of a bottleneck that its table shows; ``factors`` are the names of what goes with slow passages."""

@@ -136,6 +136,30 @@ def test_what_a_log_says_is_never_markdown() -> None:
     assert "stranger" not in "".join(shown)
 
 
+def test_bottlenecks_are_a_table_whose_cells_are_plain_text() -> None:
+    step = {
+        **{
+            "source": HOSTILE,
+            "target": "pay",
+            "count": 1_200,
+            "share": 0.4567,
+            "factors": ["region", "role"],
+        },
+        **{"total_seconds": 864_000.0, "mean_seconds": 720.0, "median_seconds": 60.0, "p90_seconds": 2_000.0},
+    }
+    stats = {"narrative": "told", "steps": [step], "top": [[f"{HOSTILE} > pay", 10.0]]}
+    metadata = month_metadata(made("explanations", stats=stats))
+    (record,) = metadata["bottlenecks"].records
+    assert record.data == {
+        **{"rank": 1, "from": HOSTILE, "to": "pay", "passages": 1_200, "share_percent": 45.7},
+        **{"total_days": 10.0, "mean_days": 0.008, "median_days": 0.001, "p90_days": 0.023},
+        "goes_with": "region, role",
+    }
+    assert len(metadata["picture"].value) < MOST_INLINE
+    assert metadata["picture"].value.startswith("Days by step")
+    assert "bottlenecks" not in month_metadata(made("explanations", stats={"steps": [], "top": []}))
+
+
 def test_an_audit_is_shown_as_it_is_even_if_it_looks_like_markdown() -> None:
     told = audit_list([PASSED, FAILED | {"detail": HOSTILE}])
     assert told.splitlines()[0].startswith("- passed: conservation, 7 raw rows ")
