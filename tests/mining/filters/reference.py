@@ -2,13 +2,15 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
 Spec = Mapping[str, Any]
+Holds = Callable[["Case"], bool]
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Case:
     events: tuple[Event, ...]
     state: str = "completed"
 
-    @property
+    @cached_property
     def path(self) -> tuple[str, ...]:
         return tuple(event.activity for event in self.events)
 
@@ -48,19 +50,23 @@ def select(cases: Sequence[Case], filters: Sequence[Spec]) -> set[str]:
     """The ids of the cases that every filter in turn leaves."""
     left = list(cases)
     for spec in filters:
-        left = [case for case in left if holds(spec, case, left)]
+        left = list(filter(condition(spec, left), left))
     return {case.id for case in left}
 
 
-def holds(spec: Spec, case: Case, among: Sequence[Case]) -> bool:
+def condition(spec: Spec, among: Sequence[Case]) -> Holds:
+    """What a filter says of a case, where these are left."""
     kind = spec["kind"]
-    if kind == "all":
-        return all(holds(part, case, among) for part in spec["of"])
-    if kind == "any":
-        return any(holds(part, case, among) for part in spec["of"])
+    if kind in ("all", "any"):
+        parts, joined = [condition(part, among) for part in spec["of"]], {"all": all, "any": any}[kind]
+        return lambda case: joined(part(case) for part in parts)
     if kind == "not":
-        return not holds(spec["of"], case, among)
-    return LEAVES[kind](spec, case, among)
+        part = condition(spec["of"], among)
+        return lambda case: not part(case)
+    if kind == "variants":
+        frequent = _frequent(spec, among)
+        return lambda case: case.path in frequent
+    return lambda case: LEAVES[kind](spec, case)
 
 
 def _names(value: Any) -> set[str]:
@@ -71,7 +77,7 @@ def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None)
 
 
-def _time(spec: Spec, case: Case, _among: Sequence[Case]) -> bool:
+def _time(spec: Spec, case: Case) -> bool:
     start = _moment(spec["from"]) if spec.get("from") else datetime.min
     end = _moment(spec["to"]) if spec.get("to") else datetime.max
     times = [event.time for event in case.events]
@@ -83,14 +89,14 @@ def _time(spec: Spec, case: Case, _among: Sequence[Case]) -> bool:
     return start <= time < end
 
 
-def _activities(spec: Spec, case: Case, _among: Sequence[Case]) -> bool:
+def _activities(spec: Spec, case: Case) -> bool:
     names, path = _names(spec["activities"]), set(case.path)
     if spec["mode"] == "without":
         return not names & path
     return names <= path if spec.get("match") == "all" else bool(names & path)
 
 
-def _follows(spec: Spec, case: Case, _among: Sequence[Case]) -> bool:
+def _follows(spec: Spec, case: Case) -> bool:
     sources, targets = _names(spec["from"]), _names(spec["to"])
     for place, activity in enumerate(case.path):
         later = case.path[place + 1 :] if spec["mode"] == "eventually" else case.path[place + 1 : place + 2]
@@ -104,7 +110,7 @@ def _value(event: Event, name: str) -> str | None:
     return None if value is None or value == "" else str(value)
 
 
-def _attribute(spec: Spec, case: Case, _among: Sequence[Case]) -> bool:
+def _attribute(spec: Spec, case: Case) -> bool:
     values = [_value(event, spec["name"]) for event in case.events]
     if spec.get("level", "case") == "case":
         values = values[:1]
@@ -124,36 +130,35 @@ def _within(value: float, low: float | None, high: float | None) -> bool:
     return (low is None or value >= low) and (high is None or value <= high)
 
 
-def _variants(spec: Spec, case: Case, among: Sequence[Case]) -> bool:
-    counted = Counter(other.path for other in among)
+def _frequent(spec: Spec, among: Sequence[Case]) -> set[tuple[str, ...]]:
+    counted = Counter(case.path for case in among)
     ranked = sorted(counted, key=lambda path: (-counted[path], variant_hash(path)))
     if "top" in spec:
-        return case.path in ranked[: spec["top"]]
-    chosen, covered = [], 0
+        return set(ranked[: spec["top"]])
+    chosen, covered = set(), 0
     for path in ranked:
         if covered >= spec["coverage"] * len(among):
             break
-        chosen.append(path)
+        chosen.add(path)
         covered += counted[path]
-    return case.path in chosen
+    return chosen
 
 
 LEAVES = {
     "time": _time,
     "activities": _activities,
     "follows": _follows,
-    "start_activity": lambda spec, case, _among: case.path[0] in _names(spec["activities"]),
-    "end_activity": lambda spec, case, _among: case.path[-1] in _names(spec["activities"]),
+    "start_activity": lambda spec, case: case.path[0] in _names(spec["activities"]),
+    "end_activity": lambda spec, case: case.path[-1] in _names(spec["activities"]),
     "attribute": _attribute,
-    "resource": lambda spec, case, _among: any(
+    "resource": lambda spec, case: any(
         event.columns.get(spec.get("column", "resource_id")) in _names(spec["in"]) for event in case.events
     ),
-    "variants": _variants,
-    "cycle_time": lambda spec, case, _among: _within(
+    "cycle_time": lambda spec, case: _within(
         case.cycle_us,
         None if spec.get("min_seconds") is None else round(spec["min_seconds"] * 1e6),
         None if spec.get("max_seconds") is None else round(spec["max_seconds"] * 1e6),
     ),
-    "case_size": lambda spec, case, _among: _within(len(case.events), spec.get("min"), spec.get("max")),
-    "state": lambda spec, case, _among: case.state in _names(spec["in"]),
+    "case_size": lambda spec, case: _within(len(case.events), spec.get("min"), spec.get("max")),
+    "state": lambda spec, case: case.state in _names(spec["in"]),
 }
