@@ -8,6 +8,7 @@ from orchestration.assets import analysis, events, explainability, process, prov
 from orchestration.automation import (
     analyses,
     arrivals,
+    asking,
     corrections,
     delivery,
     freshness,
@@ -33,6 +34,7 @@ def build_definitions(**overrides: object) -> dg.Definitions:
             garbage.garbage_job,
             *corrections.JOBS,
             analyses.analysis_job,
+            asking.asking_job,
         ],
         sensors=[
             arrivals.arrival_sensor,

@@ -4,7 +4,7 @@ No resource holds a secret: Dagster shows resource configuration in its UI. Cred
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,10 +13,11 @@ import dagster as dg
 from dagster_aws.s3 import S3Resource
 from dagster_duckdb import DuckDBResource
 
-from orchestration.control_plane import database, jobs, planner_marks, workspaces
+from orchestration.control_plane import analyses, database, jobs, planner_marks, workspaces
 from orchestration.control_plane.liveness import prove_alive
 from orchestration.lake.credentials import ScopedCredentials
 from orchestration.settings import Settings, load_settings
+from orchestration.stages.answer import Cancelled
 from orchestration.stages.opening import OpenedWorkspace, open_analysis, open_workspace
 from orchestration.stages.workbench import today
 
@@ -89,6 +90,7 @@ class Workspaces(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         Raises:
             UnknownJob: the workspace has no such analysis.
+            Cancelled: it was cancelled before; it does not start.
         """
         settings = self.settings()
         prove_alive(settings.system_dsn, context.run.run_id)
@@ -96,7 +98,13 @@ class Workspaces(dg.ConfigurableResource):  # type: ignore[type-arg]
         with database.as_system(settings.system_dsn, None) as connection:
             workspace = workspaces.find_workspace(connection, slug)
         with database.as_system(settings.system_dsn, workspace.id) as connection:
-            started = jobs.start(connection, workspace.id, analysis_id)
+            is_cancelled = analyses.is_cancelled(connection, workspace.id, analysis_id)
+            if is_cancelled:
+                analyses.end_cancelled(connection, workspace.id, analysis_id)
+            else:
+                started = jobs.start(connection, workspace.id, analysis_id)
+        if is_cancelled:
+            raise Cancelled(analyses.CANCELLED_BEFORE_ITS_START)
         try:
             with open_analysis(
                 settings,
@@ -109,7 +117,10 @@ class Workspaces(dg.ConfigurableResource):  # type: ignore[type-arg]
                 yield opened
         except Exception as error:
             message = f"{error} (run {context.run.run_id})"[:2000]
-            with database.as_system(settings.system_dsn, workspace.id) as connection:
+            with (
+                suppress(jobs.AttemptOvertaken),  # somebody else has ended it, and said why
+                database.as_system(settings.system_dsn, workspace.id) as connection,
+            ):
                 jobs.fail(connection, workspace.id, analysis_id, started.attempt, message)
             raise
 

@@ -3,8 +3,6 @@
 Not here: noticing that the process of a run is gone, which the arrival sensor does for all runs (``dead_runs``).
 """
 
-from collections.abc import Sequence
-
 import dagster as dg
 
 from orchestration.automation.tags import ANALYSIS_TAG
@@ -15,9 +13,7 @@ from orchestration.partitions import (
     analysis_partitions,
     workspace_analyses,
 )
-from orchestration.settings import Settings, load_installation, load_settings
-
-CANCELLED_BEFORE_ITS_START = "cancelled before it started"
+from orchestration.settings import load_installation, load_settings
 
 analysis_job = dg.define_asset_job(
     "analysis_job",
@@ -36,7 +32,10 @@ def analysis_queue(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.
     settings = load_settings()
     with database.as_system(settings.system_dsn, None) as connection:
         waiting = analyses.queued_analyses(connection)
-    end_cancelled(settings, [job for job in waiting if job.is_cancelled])
+    for job in waiting:
+        if job.is_cancelled:
+            with database.as_system(settings.system_dsn, job.workspace_id) as connection:
+                analyses.end_cancelled(connection, job.workspace_id, job.id)
     requests = [run_request(job) for job in waiting if not job.is_cancelled]
     if not requests:
         return dg.SkipReason("No analysis waits for a run.")
@@ -52,14 +51,6 @@ def run_request(job: QueuedAnalysis) -> dg.RunRequest:
     return dg.RunRequest(
         run_key=job.id, partition_key=analysis_key(job.slug, job.id), tags={ANALYSIS_TAG: job.id}
     )
-
-
-def end_cancelled(settings: Settings, waiting: Sequence[QueuedAnalysis]) -> None:
-    """An analysis that was cancelled while it waited has failed, and says why."""
-    for job in waiting:
-        with database.as_system(settings.system_dsn, job.workspace_id) as connection:
-            if claimed := jobs.claim(connection, job.workspace_id, job.id):
-                jobs.fail(connection, job.workspace_id, job.id, claimed.attempt, CANCELLED_BEFORE_ITS_START)
 
 
 def note_analysis_failure(analysis_id: str, message: str) -> None:

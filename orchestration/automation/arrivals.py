@@ -7,6 +7,7 @@ import dagster as dg
 
 from orchestration.automation import corrections, freshness
 from orchestration.automation.analyses import analysis_job
+from orchestration.automation.asking import asking_job
 from orchestration.automation.dead_runs import fail_dead_runs
 from orchestration.automation.delivery import delivery_job
 from orchestration.automation.intake import inbox_requests
@@ -23,6 +24,7 @@ _JOB_NAMES = {
     *(job.name for job in corrections.JOBS),
     delivery_job.name,
     analysis_job.name,
+    asking_job.name,
 }
 
 

@@ -1,19 +1,20 @@
 """``casetrail analysis``: the standing analysis of a workspace, and analyses on demand."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from orchestration.cli.printing import print_json, print_rows
+from orchestration.cli.printing import cell, print_json, print_rows
 from orchestration.cli.question import question, standing_parameters, told_problems, wait_for_answer
 from orchestration.cli.workspace import ActingUser, AsJson, WorkspaceName, acting
 from orchestration.control_plane import analyses, jobs, releases, workspaces
 from orchestration.control_plane.jobs import AnalysisJob
 from orchestration.control_plane.workspaces import Workspace
 from orchestration.settings import load_settings
-from orchestration.stages.asking import Asked, ask
+from orchestration.stages.asking import ask
 from orchestration.stages.question import parameters_of
 from orchestration.stages.workbench import AnalysisParameters
 
@@ -22,6 +23,9 @@ analysis_app = typer.Typer(
 )
 
 AnalysisId = Annotated[str, typer.Argument(metavar="ID", help="Id of the analysis, or the beginning of it.")]
+
+Wait = Annotated[bool, typer.Option("--wait", help="Wait for the answer.")]
+Timeout = Annotated[float, typer.Option(help="Seconds to wait at most.")]
 
 
 @analysis_app.command()
@@ -79,8 +83,8 @@ def run(
         list[str] | None, typer.Option("--filter", help="One more filter, as JSON. May be given again.")
     ] = None,
     again: Annotated[bool, typer.Option(help="Also if it was answered before.")] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the answer.")] = False,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait at most.")] = 600,
+    wait: Wait = False,
+    timeout: Timeout = 600,
     acting_user: ActingUser = None,
     as_json: AsJson = False,
 ) -> None:
@@ -92,7 +96,22 @@ def run(
         parameters = question(parameters_file, filters or [], first, last)
     with acting(acting_user) as connection:
         found = workspaces.find_workspace(connection, workspace)
-    asked = _ask(found, parameters, acting_user, again)
+    _ask(found, parameters, again=again, wait=wait, timeout=timeout, acting_user=acting_user, as_json=as_json)
+
+
+def _ask(
+    found: Workspace,
+    parameters: AnalysisParameters,
+    *,
+    again: bool,
+    wait: bool,
+    timeout: float,
+    acting_user: str | None,
+    as_json: bool,
+) -> None:
+    """Ask, wait if that is wanted, and tell; 1 is the exit code of an analysis that failed."""
+    with told_problems():
+        asked = ask(load_settings(), lambda: acting(acting_user), found, parameters, again=again)
     job = asked.job
     if wait and not asked.is_known:
         job = wait_for_answer(found, job, timeout, acting_user, as_json)
@@ -101,21 +120,29 @@ def run(
         raise typer.Exit(1)
 
 
-def _ask(found: Workspace, parameters: AnalysisParameters, acting_user: str | None, again: bool) -> Asked:
-    with told_problems():
-        return ask(load_settings(), lambda: acting(acting_user), found, parameters, again=again)
-
-
 @analysis_app.command("list")
-def list_analyses(workspace: WorkspaceName, acting_user: ActingUser = None, as_json: AsJson = False) -> None:
-    """List the analyses of a workspace, the standing one first."""
+def list_analyses(
+    workspace: WorkspaceName,
+    limit: Annotated[int, typer.Option(help="So many analyses on demand at most.", min=1)] = 20,
+    before: Annotated[
+        str | None, typer.Option(metavar="ID", help="Those that were asked before this one.")
+    ] = None,
+    acting_user: ActingUser = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the analyses of a workspace: the standing one, then those on demand, newest first."""
     with acting(acting_user) as connection:
         found = workspaces.find_workspace(connection, workspace)
-        rows = [asdict(job) for job in jobs.list_jobs(connection, found.id)]
+        last = analyses.find_job(connection, found.id, before).id if before else None
+        asked = analyses.newest(connection, found.id, limit + 1, last)
+        first = [] if before else [jobs.standing_job(connection, found.id)]
+    rows = [asdict(job) for job in (*first, *asked[:limit])]
     if as_json:
         print_json(rows)
-    else:
-        print_rows(rows, ("id", "kind", "status", "created_at", "finished_at", "error_message"))
+        return
+    print_rows(rows, ("id", "kind", "status", "created_at", "finished_at", "error_message"))
+    if len(asked) > limit:
+        typer.echo(f"There are older ones: --before {asked[limit - 1].id}")
 
 
 @analysis_app.command()
@@ -136,7 +163,12 @@ def cancel(
 
 @analysis_app.command()
 def rerun(
-    workspace: WorkspaceName, analysis: AnalysisId, acting_user: ActingUser = None, as_json: AsJson = False
+    workspace: WorkspaceName,
+    analysis: AnalysisId,
+    wait: Wait = False,
+    timeout: Timeout = 600,
+    acting_user: ActingUser = None,
+    as_json: AsJson = False,
 ) -> None:
     """Ask the question of an analysis again, of the current release."""
     with acting(acting_user) as connection:
@@ -146,7 +178,7 @@ def rerun(
             raise jobs.UnknownJob("The standing analysis is refreshed: `casetrail refresh`.")
     with told_problems():
         parameters = parameters_of(before.parameters)
-    _print_job(found.slug, _ask(found, parameters, acting_user, again=True).job, as_json, None)
+    _ask(found, parameters, again=True, wait=wait, timeout=timeout, acting_user=acting_user, as_json=as_json)
 
 
 @analysis_app.command()
@@ -178,14 +210,22 @@ def show(
     if as_json:
         print_json({**asdict(job), "explanations": rows})
         return
-    typer.echo(f"{job.id}: {job.status}, release {job.provenance_id or 'none yet'}")
-    if job.error_message:
-        typer.echo(job.error_message)
+    _print_job(found.slug, job, as_json=False, remark=None, hint=False)
+    _print_facts(job)
     for row in rows:
         typer.echo(f"\n[{row['scope']}] {row['summary']}")
 
 
-def _print_job(slug: str, job: AnalysisJob, as_json: bool, remark: str | None) -> None:
+def _print_facts(job: AnalysisJob) -> None:
+    """When it was asked and answered, of which release, and with which parameters; nothing for what is not so."""
+    times = {"asked": job.created_at, "started": job.started_at, "ended": job.finished_at}
+    typer.echo(", ".join(f"{name} {cell(moment)} UTC" for name, moment in times.items() if moment))
+    if job.base_provenance_id:
+        typer.echo(f"asked of release {job.base_provenance_id}")
+    typer.echo(f"parameters {json.dumps(job.parameters, ensure_ascii=False)}")
+
+
+def _print_job(slug: str, job: AnalysisJob, as_json: bool, remark: str | None, hint: bool = True) -> None:
     if as_json:
         print_json({**asdict(job), "remark": remark})
         return
@@ -193,6 +233,5 @@ def _print_job(slug: str, job: AnalysisJob, as_json: bool, remark: str | None) -
     if job.error_message:
         typer.echo(job.error_message)
     if job.provenance_id:
-        typer.echo(
-            f"release {job.provenance_id}; `casetrail analysis show {slug} {job.id[:8]}` tells what it holds"
-        )
+        more = f"; `casetrail analysis show {slug} {job.id}` tells what it holds" if hint else ""
+        typer.echo(f"release {job.provenance_id}{more}")

@@ -8,20 +8,23 @@ from rich.table import Table
 
 from orchestration.cli.printing import print_json, print_table
 from orchestration.cli.workspace import ActingUser, AsJson, WorkspaceName, acting
-from orchestration.control_plane import arrivals, jobs, kept_releases, releases, workspaces
+from orchestration.control_plane import analyses, arrivals, jobs, kept_releases, releases, workspaces
 from orchestration.control_plane.database import Connection
 from orchestration.lake.credentials import CredentialBroker
 from orchestration.lake.query import QueryFailed, QueryLimits, QueryResult, StatementRefused, run_query
 from orchestration.lake.views import VIEWS, ViewSource
 from orchestration.settings import load_settings
-from orchestration.stages.replay import Comparison, replay
+from orchestration.stages.replay import Comparison, NothingReleased, replay, replay_analysis
 
 provenance_app = typer.Typer(
     help="Look at a release's provenance record, and replay it.", no_args_is_help=True
 )
 
 Analysis = Annotated[
-    str | None, typer.Option("--analysis", metavar="ID", help="The standing one if not given.")
+    str | None,
+    typer.Option(
+        "--analysis", metavar="ID", help="Its id or the beginning of it; the standing one if not given."
+    ),
 ]
 Release = Annotated[
     str | None,
@@ -117,12 +120,19 @@ def _view_sources(
     return sources
 
 
+def _analysis(
+    connection: Connection, workspace: workspaces.Workspace, analysis: str | None
+) -> jobs.AnalysisJob:
+    """The analysis whose id begins so; the standing one if none is named."""
+    if analysis:
+        return analyses.find_job(connection, workspace.id, analysis)
+    return jobs.standing_job(connection, workspace.id)
+
+
 def _current_release(connection: Connection, workspace: workspaces.Workspace, analysis: str | None) -> str:
-    job = (
-        jobs.get_job(connection, workspace.id, analysis)
-        if analysis
-        else jobs.standing_job(connection, workspace.id)
-    )
+    job = _analysis(connection, workspace, analysis)
+    if job.provenance_id is None and job.kind == "on_demand":
+        _fail(f"The analysis {job.id} is {job.status} and has no release.", 1)
     if job.provenance_id is None:
         _fail(
             f"{workspace.slug} has no release yet: upload a log (casetrail upload {workspace.slug} FILE --wait)",
@@ -197,20 +207,27 @@ def show(
 @provenance_app.command()
 def verify(
     workspace: WorkspaceName,
+    analysis: Analysis = None,
     acting_user: ActingUser = None,
     as_json: AsJson = False,
     threads: Annotated[
         int, typer.Option(help="DuckDB threads of the replay; the result does not depend on it.")
     ] = 2,
 ) -> None:
-    """Replay the current release from raw and compare every content hash. Exit code 1 if one differs."""
+    """Make the current release again and compare every content hash. Exit code 1 if one differs.
+
+    That of the standing analysis is made from raw, that of an analysis on demand from the release that it was asked of.
+    """
     with acting(acting_user) as connection:  # only who may read the workspace may have it replayed
         found = workspaces.find_workspace(connection, workspace)
-        _current_release(connection, found, None)
+        job = _analysis(connection, found, analysis)
     progress = None if as_json else lambda line: typer.echo(line, err=True)
     try:
-        compared = replay(load_settings(), found.slug, threads=threads, progress=progress)
-    except kept_releases.ReleaseCollected as error:
+        if job.kind == "standing":
+            compared = replay(load_settings(), found.slug, threads=threads, progress=progress)
+        else:
+            compared = replay_analysis(load_settings(), job, threads=threads, progress=progress)
+    except (kept_releases.ReleaseCollected, NothingReleased) as error:
         _fail(str(error), 1)
     differing = [c for c in compared if not c.agrees]
     if as_json:

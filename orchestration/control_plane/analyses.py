@@ -15,6 +15,8 @@ from orchestration.control_plane.database import Connection, columns, fetch_all,
 from orchestration.control_plane.errors import NotAllowed
 from orchestration.control_plane.jobs import AnalysisJob
 
+CANCELLED_BEFORE_ITS_START = "cancelled before it started"
+
 
 def enqueue(
     connection: Connection, workspace_id: str, parameters: Mapping[str, Any], base_provenance_id: str
@@ -68,11 +70,38 @@ def find_job(connection: Connection, workspace_id: str, job_id: str) -> Analysis
     Raises:
         UnknownJob: the workspace has none, or several.
     """
-    found = [job for job in jobs.list_jobs(connection, workspace_id) if job.id.startswith(job_id)]
+    found = fetch_all(
+        connection,
+        AnalysisJob,
+        f"""
+        select {columns(AnalysisJob)} from analysis_jobs
+        where workspace_id = %s and starts_with(id::text, %s) order by id
+        """,
+        (workspace_id, job_id.lower()),
+    )
     if len(found) != 1:
         what = "no analysis" if not found else f"{len(found)} analyses"
-        raise jobs.UnknownJob(f"The workspace has {what} with an id that begins with {job_id!r}.")
+        raise jobs.UnknownJob(
+            f"The workspace has {what} with an id that begins with {job_id!r}. `casetrail analysis list` shows them."
+        )
     return found[0]
+
+
+def newest(
+    connection: Connection, workspace_id: str, most: int, before: str | None = None
+) -> list[AnalysisJob]:
+    """So many analyses on demand, newest first; ``before``: only those that were asked before the one of this id."""
+    return fetch_all(
+        connection,
+        AnalysisJob,
+        f"""
+        select {columns(AnalysisJob)} from analysis_jobs
+        where workspace_id = %(workspace_id)s and kind = 'on_demand'
+            and (%(before)s::uuid is null or id < %(before)s)
+        order by id desc limit %(most)s
+        """,
+        {"workspace_id": workspace_id, "before": before, "most": most},
+    )
 
 
 def request_cancellation(connection: Connection, workspace_id: str, job_id: str) -> None:
@@ -92,6 +121,12 @@ def request_cancellation(connection: Connection, workspace_id: str, job_id: str)
         )
     except errors.InsufficientPrivilege:
         raise NotAllowed("Only an analyst or an admin of the workspace can cancel an analysis.") from None
+
+
+def end_cancelled(connection: Connection, workspace_id: str, job_id: str) -> None:
+    """An analysis that was cancelled while it waited has failed, and says why; one that a run has started goes on."""
+    if claimed := jobs.claim(connection, workspace_id, job_id):
+        jobs.fail(connection, workspace_id, job_id, claimed.attempt, CANCELLED_BEFORE_ITS_START)
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,23 +114,6 @@ def get_job(connection: Connection, workspace_id: str | None, job_id: str) -> An
     return job
 
 
-def list_jobs(
-    connection: Connection, workspace_id: str | None = None, status: JobStatus | None = None
-) -> list[AnalysisJob]:
-    """The analyses in sight, oldest first; with no workspace those of all, as planners need them."""
-    return fetch_all(
-        connection,
-        AnalysisJob,
-        f"""
-        select {columns(AnalysisJob)} from analysis_jobs
-        where (%(workspace_id)s::uuid is null or workspace_id = %(workspace_id)s)
-            and (%(status)s::text is null or status = %(status)s)
-        order by created_at, id
-        """,
-        {"workspace_id": workspace_id, "status": status},
-    )
-
-
 def set_parameters(connection: Connection, workspace_id: str, parameters: Mapping[str, Any]) -> AnalysisJob:
     """Replace the parameters of the standing analysis; the next refresh uses them.
 

@@ -8,9 +8,9 @@ from orchestration.stages.explainability import stage_explanations
 from orchestration.stages.opening import OpenedWorkspace
 from orchestration.stages.process import stage_process
 from orchestration.stages.publish import release_workspace
-from orchestration.stages.selection import stage_selection
+from orchestration.stages.selection import Base, stage_selection
 from orchestration.stages.tree import WHOLE_ANALYSIS
-from orchestration.stages.workbench import MonthOutcome, outcomes
+from orchestration.stages.workbench import MonthOutcome, Workbench, outcomes
 
 
 class Cancelled(Exception):
@@ -26,7 +26,6 @@ def answer(
         Cancelled: noticed between two stages; nothing is released.
         NothingSelected: the filters leave no case.
     """
-    bench = opened.bench
     assert opened.base is not None
 
     def go_on() -> None:
@@ -34,13 +33,21 @@ def answer(
             raise Cancelled("cancelled while it was running")
 
     go_on()
-    yield stage_selection(bench, opened.base)
-    go_on()
+    for made in run_stages(opened.bench, opened.base):
+        yield made
+        go_on()
+    yield release_workspace(settings, opened, [WHOLE_ANALYSIS], run_id)
+
+
+def run_stages(bench: Workbench, base: Base) -> Iterator[list[MonthOutcome]]:
+    """Make the answer to the question of a workbench from a release; yields what each stage made.
+
+    Raises:
+        NothingSelected: the filters leave no case.
+    """
+    yield stage_selection(bench, base)
     stage_case_index(bench)
     homes = bench.tree.files("case_index").keys() | bench.tree.files("cases").keys()
     yield stage_process(bench, homes)
-    go_on()
     made = stage_explanations(bench, homes)
     yield [*made, *outcomes(bench.tree, "explanations", [WHOLE_ANALYSIS], [WHOLE_ANALYSIS])]
-    go_on()
-    yield release_workspace(settings, opened, [WHOLE_ANALYSIS], run_id)

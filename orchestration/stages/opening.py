@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 
-from orchestration.control_plane import arrivals, database, jobs, releases, workspaces
+from orchestration.control_plane import arrivals, database, jobs, kept_releases, releases, workspaces
 from orchestration.control_plane.arrivals import Arrival, ArrivalFile
 from orchestration.control_plane.jobs import AnalysisJob
 from orchestration.control_plane.releases import ReleaseFile, ReleaseHead
@@ -124,7 +124,7 @@ def open_analysis(
     No lock: what the analysis reads is released, and what it writes is its own. See ``open_workspace``.
 
     Raises:
-        LookupError: the release that it is asked of is not there any more.
+        ReleaseCollected: the files of the release that it is asked of were given up.
     """
     dsn = settings.system_dsn.get_secret_value()
     assert job.base_provenance_id is not None
@@ -132,6 +132,7 @@ def open_analysis(
         scratch = Path(folder)
         with database.as_system(dsn, job.workspace_id) as connection:
             workspace = workspaces.find_workspace(connection, job.workspace_id)
+            kept_releases.require_kept(connection, job.workspace_id, job.base_provenance_id)
             head = releases.release_head(connection, job.workspace_id, job.base_provenance_id)
             files = releases.release_files(connection, job.workspace_id, job.base_provenance_id)
         store = _store(settings, workspace, s3_client)

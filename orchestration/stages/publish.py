@@ -46,6 +46,7 @@ def release_workspace(
         TreeStale: some months are stale; the current release stays.
         ReleaseRefused: an audit failed; the current release stays.
         ReleaseConflict: another release was made meanwhile.
+        AttemptOvertaken: somebody has ended this attempt at an analysis on demand, or started another.
     """
     workspace_id = opened.workspace.id
     explained = _explanations(settings, opened)
@@ -62,10 +63,11 @@ def release_workspace(
             parent_id=explained.parent_id,
             carried=explained.carried,
         )
-        if job.status == "running":
-            # Another run may have been started since for an analysis on demand; the workspace's lock forbids it here.
-            attempt = job.attempt if opened.asked is None else opened.job.attempt
-            jobs.succeed(connection, workspace_id, job.id, attempt)
+        if opened.asked is not None:
+            # No lock keeps others from it: who was given up, or has a successor, releases nothing.
+            jobs.succeed(connection, workspace_id, job.id, opened.job.attempt)
+        elif job.status == "running":
+            jobs.succeed(connection, workspace_id, job.id, job.attempt)
         current = jobs.get_job(connection, workspace_id, job.id).provenance_id
         assert current is not None  # made now, or found to hold just this
         head = releases.release_head(connection, workspace_id, current)

@@ -1,20 +1,27 @@
-"""Replay: make a release again from its raw files, apart from everything, and compare the content hashes.
+"""Replay: make a release again from what it was made from, apart from everything, and compare the content hashes.
+
+A release of the standing analysis is made again from its raw files, that of an analysis on demand from the release that
+it was asked of.
 
 The same stage functions run over a ``LocalTree``; nothing is written to S3 or PostgreSQL.
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
 
 from orchestration.control_plane import arrivals, database, kept_releases, releases
+from orchestration.control_plane.errors import ControlPlaneError
+from orchestration.control_plane.jobs import AnalysisJob
+from orchestration.control_plane.releases import ReleaseFile
 from orchestration.settings import Settings
-from orchestration.stages.opening import OpenedWorkspace, open_workspace, raw_parts
+from orchestration.stages import answer
+from orchestration.stages.opening import OpenedWorkspace, open_analysis, open_workspace, raw_parts
 from orchestration.stages.refresh import run_stages
-from orchestration.stages.tree import LocalTree
+from orchestration.stages.tree import LocalTree, WorkingTree
 from orchestration.stages.workbench import AnalysisParameters, RawPart, Workbench
 
 
@@ -33,8 +40,8 @@ class Comparison:
         return self.released == self.replayed
 
 
-class NothingReleased(Exception):
-    """The workspace has no release to replay."""
+class NothingReleased(ControlPlaneError):
+    """There is no release to replay."""
 
 
 def replay(
@@ -50,7 +57,7 @@ def replay(
         settings, slug, "replay", exclusive=False, threads=threads, progress=progress or (lambda _line: None)
     ) as opened:
         if opened.job.provenance_id is None:
-            raise NothingReleased(f"{slug} has no release yet")
+            raise NothingReleased(f"{slug} has no release yet.")
         with database.as_system(settings.system_dsn, opened.workspace.id) as connection:
             record = releases.provenance(connection, opened.workspace.id, opened.job.provenance_id)
             files = releases.release_files(connection, opened.workspace.id, opened.job.provenance_id)
@@ -63,12 +70,46 @@ def replay(
                 with database.as_system(settings.system_dsn, opened.workspace.id) as connection:
                     kept_releases.require_kept(connection, opened.workspace.id, opened.job.provenance_id)
                 raise
-            replayed = {
-                (dataset, month): file.content_sha256
-                for dataset in {f.dataset for f in files}
-                for month, file in bench.tree.files(dataset).items()
-            }
+            return _compare(files, bench.tree)
+
+
+def replay_analysis(
+    settings: Settings, job: AnalysisJob, *, threads: int = 2, progress: Callable[[str], None] | None = None
+) -> list[Comparison]:
+    """Compare the release of an analysis on demand with its replay, file by file.
+
+    Raises:
+        NothingReleased: it has not succeeded.
+        ReleaseCollected: the files of the release that it was asked of were given up.
+    """
+    if job.provenance_id is None:
+        raise NothingReleased(f"The analysis {job.id} is {job.status} and has no release.")
+    with open_analysis(
+        settings, job, "replay", threads=threads, progress=progress or (lambda _line: None)
+    ) as opened:
+        assert opened.base is not None
+        with database.as_system(settings.system_dsn, job.workspace_id) as connection:
+            files = releases.release_files(connection, job.workspace_id, job.provenance_id)
+        with tempfile.TemporaryDirectory(dir=opened.bench.scratch) as folder:
+            bench = replace(opened.bench, tree=LocalTree(Path(folder)))
+            try:
+                for _made in answer.run_stages(bench, opened.base):
+                    pass
+            except duckdb.Error:
+                with database.as_system(settings.system_dsn, job.workspace_id) as connection:
+                    kept_releases.require_kept(connection, job.workspace_id, opened.base.provenance_id)
+                raise
+            return _compare(files, bench.tree)
+
+
+def _compare(files: Sequence[ReleaseFile], tree: WorkingTree) -> list[Comparison]:
+    """What was released beside what the replay made."""
     released = {(file.dataset, file.month): file.content_sha256 for file in files}
+    replayed = {
+        (dataset, month): file.content_sha256
+        for dataset in {f.dataset for f in files}
+        for month, file in tree.files(dataset).items()
+    }
     return [
         Comparison(dataset, month, released.get((dataset, month)), replayed.get((dataset, month)))
         for dataset, month in sorted(released.keys() | replayed.keys())

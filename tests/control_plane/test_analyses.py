@@ -127,3 +127,26 @@ def test_an_id_may_be_given_by_its_beginning_if_that_is_unambiguous(
         for prefix, told in (("0", "analyses with an id"), ("no", "no analysis with an id")):
             with pytest.raises(UnknownJob, match=told):
                 analyses.find_job(connection, acme.id, prefix)
+
+
+def test_the_newest_come_first_and_the_older_ones_in_pages(
+    control_plane: Settings, acme: Workspace, base: str
+) -> None:
+    asked = [ask(control_plane, acme, base).id for _ in range(5)]
+    with database.as_user(control_plane.app_dsn, ANN) as connection:
+        first = [job.id for job in analyses.newest(connection, acme.id, 2)]
+        second = [job.id for job in analyses.newest(connection, acme.id, 2, first[-1])]
+    assert first + second == asked[:0:-1]
+
+
+def test_what_was_cancelled_while_it_waited_has_failed_and_what_runs_goes_on(
+    control_plane: Settings, acme: Workspace, base: str
+) -> None:
+    waits, runs = ask(control_plane, acme, base), ask(control_plane, acme, base)
+    with database.as_system(control_plane.system_dsn, acme.id) as connection:
+        jobs.claim(connection, acme.id, runs.id)
+        for job in (waits, runs):
+            analyses.end_cancelled(connection, acme.id, job.id)
+        ended, going = (jobs.get_job(connection, acme.id, job.id) for job in (waits, runs))
+    assert (ended.status, ended.error_message) == ("failed", "cancelled before it started")
+    assert going.status == "running"

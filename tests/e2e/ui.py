@@ -36,6 +36,11 @@ query ($id: ID!) { runOrError(runId: $id) { ... on Run { assetMaterializations {
 _MESSAGES = """
 query ($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events { ... on MessageEvent { message } } } } }
 """
+_FAILURES = """
+query ($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events {
+  ... on ExecutionStepFailureEvent { error { message } }
+} } } }
+"""
 _SENSOR = """
 mutation ($selector: SensorSelector!) { startSensor(sensorSelector: $selector) { __typename } }
 """
@@ -46,6 +51,25 @@ query ($selector: SensorSelector!) { sensorOrError(sensorSelector: $selector) {
 """
 _STOP_SENSOR = """
 mutation ($id: String!) { stopSensor(id: $id) { __typename } }
+"""
+
+
+_RUNS = """
+query ($filter: RunsFilter!) { runsOrError(filter: $filter) { ... on Runs { results { runId status } } } }
+"""
+_LAUNCH_JOB = """
+mutation ($params: ExecutionParams!) { launchRun(executionParams: $params) {
+  ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }
+  ... on RunConfigValidationInvalid { errors { message } }
+} }
+"""
+_RUN = """
+query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }
+"""
+_TERMINATE = """
+mutation ($id: String!) { terminateRun(runId: $id) {
+  ... on TerminateRunSuccess { run { runId } } ... on TerminateRunFailure { message } ... on PythonError { message }
+} }
 """
 
 
@@ -115,6 +139,33 @@ class DagsterUi:
         """What the log of a run says."""
         events = self.ask(_MESSAGES, id=run_id)["logsForRun"]["events"]
         return [event["message"] for event in events if "message" in event]
+
+    def runs(self, tag: str, value: str) -> list[dict[str, Any]]:
+        """The runs (runId, status) with a tag, newest first."""
+        filter_ = {"tags": [{"key": tag, "value": value}]}
+        found: list[dict[str, Any]] = self.ask(_RUNS, filter=filter_)["runsOrError"]["results"]
+        return found
+
+    def launch(self, job: str, config: dict[str, Any]) -> str:
+        """Launch a job from the launchpad; returns the id of its run."""
+        selector = {**LOCATION, "pipelineName": job}
+        params = {"selector": selector, "runConfigData": config, "mode": "default"}
+        answer = self.ask(_LAUNCH_JOB, params=params)["launchRun"]
+        assert "run" in answer, answer
+        return str(answer["run"]["runId"])
+
+    def status(self, run_id: str) -> str:
+        """The status of a run."""
+        return str(self.ask(_RUN, id=run_id)["runOrError"]["status"])
+
+    def terminate(self, run_id: str) -> bool:
+        """End a run as the button does; False if it has ended already."""
+        return "run" in self.ask(_TERMINATE, id=run_id)["terminateRun"]
+
+    def failures(self, run_id: str) -> list[str]:
+        """The errors of the failed steps of a run."""
+        events = self.ask(_FAILURES, id=run_id)["logsForRun"]["events"]
+        return [event["error"]["message"] for event in events if event.get("error")]
 
     def start_sensor(self, name: str) -> None:
         """Switch a sensor on."""
