@@ -7,7 +7,7 @@ from typing import Literal
 
 from orchestration.stages.clock import next_change
 from orchestration.stages.release import WorkingTreeState, stale_months
-from orchestration.stages.staleness import EXPLANATION_WINDOW_MONTHS, add_months
+from orchestration.stages.staleness import add_months
 from orchestration.stages.tree import WHOLE_ANALYSIS
 from orchestration.stages.workbench import digest
 
@@ -38,7 +38,7 @@ def plan_run(state: WorkingTreeState, released_content: str | None) -> RunPlan |
         return _plan("arrival" if cases else "refresh", events, stale)
     touched = set(stale.get("cases", ())) | set(stale.get("explainability", ())) - {WHOLE_ANALYSIS}
     for month in stale.get("cases", ()):
-        reach = add_months(month, EXPLANATION_WINDOW_MONTHS - 1)
+        reach = add_months(month, state.parameters.explanation.window_months - 1)
         touched |= {home for home in state.dataset("case_index") if month <= home <= reach}
     if touched:
         return _plan("cases", touched, stale)

@@ -47,16 +47,19 @@ def configure(
             help="A JSON file with the working calendar that durations are measured by.", exists=True
         ),
     ] = None,
+    explanation: Annotated[
+        str | None, typer.Option(help="What is explained, as JSON: 'explanation' of `analysis schema`.")
+    ] = None,
     acting_user: ActingUser = None,
     as_json: AsJson = False,
 ) -> None:
-    """Set the completion rule, the happy path and the calendar; the next refresh applies them.
+    """Set the completion rule, the happy path, the calendar and what is explained; the next refresh applies them.
 
     Without a rule every case counts as completed. Without a happy path, each month's is its most frequent path among
     completed cases. Without a calendar durations are elapsed time.
     """
     with told_problems():
-        parameters = standing_parameters(end_activity or [], silence_days, happy_path, calendar)
+        parameters = standing_parameters(end_activity or [], silence_days, happy_path, calendar, explanation)
     with acting(acting_user) as connection:
         found = workspaces.find_workspace(connection, workspace)
         job = jobs.set_parameters(connection, found.id, parameters.model_dump(mode="json"))

@@ -52,15 +52,17 @@ def standing_parameters(
     silence_days: int | None,
     happy_path: Sequence[str] | None,
     calendar_file: Path | None,
+    explanation: str | None = None,
 ) -> AnalysisParameters:
-    """The parameters of a standing analysis; what is not given is not asked for.
+    """The parameters of a standing analysis; what is not given is not asked for. ``explanation`` is JSON text.
 
     Raises:
-        UnusableQuestion: the calendar's file is no JSON, or the parameters do not keep the schema.
+        UnusableQuestion: the calendar's file or the explanation is no JSON, or the parameters do not keep the schema.
     """
     calendar = _json(calendar_file.read_text(), str(calendar_file)) if calendar_file else None
     completion = {"end_activities": end_activities, "silence_days": silence_days}
-    return parameters_of({"completion": completion, "happy_path": happy_path, "calendar": calendar})
+    asked = {"explanation": _json(explanation, "--explanation")} if explanation else {}
+    return parameters_of({"completion": completion, "happy_path": happy_path, "calendar": calendar, **asked})
 
 
 @contextmanager

@@ -276,7 +276,7 @@ def explanations(
             """
             select id, scope, target, month, global_case_id, features, summary from explainability
             where workspace_id = %s and provenance_id = %s and month is not distinct from %s
-            order by array_position(array['global', 'bottleneck', 'case'], scope), id
+            order by array_position(array['global', 'bottleneck', 'comparison', 'case'], scope), id
             """,
             (workspace_id, provenance_id, month),
         ).fetchall()

@@ -9,6 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from orchestration.mining.explain import EXPLAIN_VERSION, Explainer, Explanation
+from orchestration.stages.comparison import compare_sides
 from orchestration.stages.profiles import PROFILES, load_whole, stage_profiles, stale_profiles
 from orchestration.stages.staleness import (
     explanation_fingerprint,
@@ -36,7 +37,10 @@ def stage_explanations(bench: Workbench, months: Iterable[str]) -> list[MonthOut
     """Explain the stale months among ``months``, and the whole analysis if it is stale; carry the others over."""
     months = sorted(months)
     cases = bench.tree.files("cases")
-    stale = stale_explanation_months(cases, bench.tree.files("explanations"), bench.tree.files("samples"))
+    question = bench.parameters.explanation
+    stale = stale_explanation_months(
+        cases, bench.tree.files("explanations"), bench.tree.files("samples"), bench.parameters
+    )
     gone = [m for m in stale if m not in cases and (m != WHOLE_ANALYSIS or not cases)]
     for dataset in (
         *PROFILES,
@@ -48,10 +52,10 @@ def stage_explanations(bench: Workbench, months: Iterable[str]) -> list[MonthOut
     whole = bool(cases) and WHOLE_ANALYSIS in stale
     profiles = stale_profiles(cases, bench.tree.files("samples")) if whole else []
     if wanted or profiles:
-        homes = {home for m in wanted for home in explanation_window(m, cases)} | set(profiles)
+        homes = {home for m in wanted for home in explanation_window(m, cases, question)} | set(profiles)
         with bench.session() as connection:
             _create_views(bench, connection, homes)
-            with Explainer(connection) as explainer:
+            with Explainer(connection, question.config(), target=question.target) as explainer:
                 stage_profiles(bench, connection, profiles)
                 for month in wanted:
                     bench.progress(f"explanations: {month}")
@@ -66,7 +70,10 @@ def _explain_whole(bench: Workbench) -> None:
     bench.progress("explanations: the whole analysis")
     with bench.session() as connection:
         load_whole(bench, connection)
-        with Explainer(connection, from_profiles=True) as explainer:
+        question = bench.parameters.explanation
+        with Explainer(
+            connection, question.config(), target=question.target, from_profiles=True
+        ) as explainer:
             bench.tree.put(_explain(bench, explainer, WHOLE_ANALYSIS))
 
 
@@ -90,14 +97,15 @@ def _create_views(bench: Workbench, connection: duckdb.DuckDBPyConnection, homes
 def _explain(bench: Workbench, explainer: Explainer, month: str) -> list[Draft]:
     """The ``explanations`` of a month and, but for the whole analysis, its ``contributions``."""
     cases = bench.tree.files("cases")
-    fingerprint = explanation_fingerprint(month, cases)
+    question = bench.parameters.explanation
+    fingerprint = explanation_fingerprint(month, cases, bench.parameters)
     inputs: list[dict[str, Any]] = [
         {"dataset": "cases", "month": home, "content_sha256": cases[home].content_sha256}
-        for home in explanation_window(month, cases)
+        for home in explanation_window(month, cases, question)
     ]
     with timed() as spent:
         if month == WHOLE_ANALYSIS:
-            explanations, contributions = explainer.explain_all(), None
+            explanations, contributions = [*explainer.explain_all(), *compare_sides(bench)], None
         else:
             explained = explainer.explain_month(month)
             explanations, contributions = explained.explanations, explained.contributions
@@ -156,7 +164,7 @@ def _stats(explanations: Sequence[Explanation]) -> dict[str, Any]:
         "top": [[f"{s['source']} > {s['target']}", round(s["total_seconds"] / 86_400, 1)] for s in steps],
         **({"share_of_slowest_step": steps[0]["share"]} if steps else {}),
         "completed_cases": found["window"]["completed"],
-        **({"r2": fit["r2"]} if "r2" in fit else {}),
+        **{name: fit[name] for name in ("r2", "brier_skill", "auc") if name in fit},
     }
 
 

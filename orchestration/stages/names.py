@@ -79,6 +79,11 @@ def _mentions(asked: AnalysisParameters) -> Iterator[Mention]:
         yield Mention("completion.end_activities", "activity", name)
     for name in asked.happy_path or ():
         yield Mention("happy_path", "activity", name)
+    for place, name in asked.explanation.target.activities.items():
+        yield Mention(f"explanation.target.{place}", "activity", name)
+    if asked.comparison:
+        yield from mentions(asked.comparison.reference.filters, "comparison.reference.filters")
+        yield from mentions(asked.comparison.compared.filters, "comparison.compared.filters")
 
 
 def _check_classifier(asked: AnalysisParameters, uploads: Sequence[Upload]) -> None:

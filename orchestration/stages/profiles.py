@@ -53,7 +53,7 @@ def load_whole(bench: Workbench, connection: duckdb.DuckDBPyConnection) -> None:
     )
     totals = {
         month: MonthTotals(
-            **{name: int(file.stats[name]) for name in ("completed", "open_cases", "cycle_us")}
+            **{name: int(file.stats[name]) for name in ("completed", "open_cases", "cycle_us", "keys")}
         )
         for month, file in samples.items()
     }

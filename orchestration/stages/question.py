@@ -30,10 +30,10 @@ def _problems(error: ValidationError) -> list[str]:
     for problem in error.errors(include_url=False):
         place = ""
         for step in problem["loc"]:
-            # A step that names the kind of a filter is no part of the JSON text.
+            # A step that names the kind of a filter or target is no part of the JSON text.
             if isinstance(step, int):
                 place += f"[{step}]"
-            elif not (place.endswith("]") and step in _KINDS):
+            elif not (place.endswith(("]", "target")) and step in _KINDS):
                 place += f".{step}" if place else step
         lines.append(f"{place or 'parameters'}: {problem['msg'].removeprefix('Value error, ')}")
     return lines
@@ -43,5 +43,6 @@ _KINDS = frozenset(
     (
         *("time", "activities", "follows", "start_activity", "end_activity", "attribute", "resource"),
         *("variants", "cycle_time", "case_size", "state", "all", "any", "not"),
+        *("transition", "rework", "outcome"),
     )
 )

@@ -29,7 +29,9 @@ def refresh_stale(bench: Workbench, store: WorkspaceStore) -> Iterator[list[Mont
     index, cases = tree.files("case_index"), tree.files("cases")
     homes = stale_case_months(index, cases, bench.parameters, bench.as_of)
     yield stage_process(bench, homes)
-    explained = stale_explanation_months(*(tree.files(name) for name in ("cases", "explanations", "samples")))
+    explained = stale_explanation_months(
+        tree.files("cases"), tree.files("explanations"), tree.files("samples"), bench.parameters
+    )
     yield stage_explanations(bench, [month for month in explained if month != WHOLE_ANALYSIS])
 
 

@@ -13,7 +13,6 @@ from orchestration.control_plane import releases
 from orchestration.control_plane.arrivals import Arrival
 from orchestration.control_plane.releases import ExplanationRow, NewRelease
 from orchestration.control_plane.staging import StagedFile
-from orchestration.mining.explain import EXPLAIN_CONFIG
 from orchestration.mining.trace_features import CALENDAR_FEATURE_NAMES, FEATURE_NAMES, FEATURE_VERSION
 from orchestration.stages.staleness import (
     PROCESS_VERSION,
@@ -87,7 +86,10 @@ def stale_months(state: WorkingTreeState) -> dict[str, list[str]]:
             state.dataset("case_index"), state.dataset("cases"), state.parameters, state.as_of
         ),
         "explainability": stale_explanation_months(
-            state.dataset("cases"), state.dataset("explanations"), state.dataset("samples")
+            state.dataset("cases"),
+            state.dataset("explanations"),
+            state.dataset("samples"),
+            state.parameters,
         ),
     }
     return {stage: months for stage, months in stale.items() if months}
@@ -181,7 +183,7 @@ def make_release(
         etl_steps=etl_steps(state),
         schemas=schemas(state),
         mining_config=mining_config(state.parameters),
-        explainability_config=dict(EXPLAIN_CONFIG),
+        explainability_config=state.parameters.explanation.recorded(),
         audits=audits,
         carried=carried,
     )

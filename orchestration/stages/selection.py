@@ -70,7 +70,7 @@ def selection_fingerprint(parameters: AnalysisParameters, base: Base) -> str:
         [
             SELECTION_VERSION,
             SCHEMA_VERSION,
-            parameters.model_dump(mode="json"),
+            parameters.model_dump(mode="json", exclude={"explanation", "comparison"}),
             base.content_sha256,
             base.as_of.isoformat(),
         ]

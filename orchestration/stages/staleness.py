@@ -9,14 +9,14 @@ from datetime import datetime
 from orchestration.control_plane.staging import StagedFile
 from orchestration.mining import working_calendar, working_time
 from orchestration.mining.dbt_build import code_version
-from orchestration.mining.explain import EXPLAIN_CONFIG
+from orchestration.mining.explain import DEFAULT_QUESTION, EXPLAIN_CONFIG, ExplanationQuestion
 from orchestration.stages import clock
 from orchestration.stages.events import EVENTS_VERSION, events_sources, is_keyed, keyed_sources
 from orchestration.stages.tree import WHOLE_ANALYSIS
 from orchestration.stages.workbench import SCHEMA_VERSION, AnalysisParameters, RawPart, digest, source_version
 
-EXPLANATION_WINDOW_MONTHS: int = EXPLAIN_CONFIG["window_months"]
-"""The record of month M explains the completed cases with home months M-11 to M."""
+EXPLANATION_WINDOW_MONTHS = DEFAULT_QUESTION.window_months
+"""The record of month M explains the completed cases with home months M-11 to M, unless other months are asked for."""
 
 PROCESS_VERSION = code_version()
 
@@ -77,24 +77,30 @@ def stale_case_months(
     return sorted(stale | (cases.keys() - case_index.keys()))
 
 
-def explanation_window(month: str, available: Iterable[str]) -> list[str]:
+def explanation_window(month: str, available: Iterable[str], question: ExplanationQuestion) -> list[str]:
     """The home months that the record of ``month`` looks at; all of them for the whole analysis."""
     if month == WHOLE_ANALYSIS:
         return sorted(available)
-    first = add_months(month, 1 - EXPLANATION_WINDOW_MONTHS)
+    first = add_months(month, 1 - question.window_months)
     return sorted(home for home in available if first <= home <= month)
 
 
-def explanation_fingerprint(month: str, cases: Files) -> str:
-    """What the explanation of a month depends on."""
+def explanation_fingerprint(month: str, cases: Files, parameters: AnalysisParameters) -> str:
+    """What the explanation of a month depends on; that of the whole analysis tells the comparison too."""
+    question = parameters.explanation
     window = [
         [home, cases[home].fingerprint, cases[home].content_sha256]
-        for home in explanation_window(month, cases)
+        for home in explanation_window(month, cases, question)
     ]
-    return digest([EXPLAIN_CONFIG, window])
+    asked = [question.recorded()]
+    if parameters.comparison and month == WHOLE_ANALYSIS:
+        asked.append(parameters.comparison.model_dump(mode="json"))
+    return digest([*asked, window])
 
 
-def stale_explanation_months(cases: Files, explanations: Files, profiles: Files) -> list[str]:
+def stale_explanation_months(
+    cases: Files, explanations: Files, profiles: Files, parameters: AnalysisParameters
+) -> list[str]:
     """Months (and the whole analysis) whose explanations are not those of the cases.
 
     A run that died can leave profiles of a month that has no explanation yet; if its cases then go, only they tell.
@@ -104,7 +110,7 @@ def stale_explanation_months(cases: Files, explanations: Files, profiles: Files)
         month
         for month in wanted
         if month not in explanations
-        or explanations[month].fingerprint != explanation_fingerprint(month, cases)
+        or explanations[month].fingerprint != explanation_fingerprint(month, cases, parameters)
     }
     return sorted(stale | (explanations.keys() - wanted) | (profiles.keys() - wanted))
 

@@ -14,10 +14,11 @@ from typing import Annotated, Any, Literal
 
 import duckdb
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, ConfigDict, Field
 
 from orchestration.lake.content import EXCLUDED_FROM_CONTENT, ROW_GROUP_ROWS, write_parquet
 from orchestration.mining.event_log import ClassifierColumn, Lifecycle
+from orchestration.mining.explain import DEFAULT_QUESTION, Comparison, ExplanationQuestion
 from orchestration.mining.filters import Filters
 from orchestration.mining.working_calendar import WorkingCalendar
 from orchestration.mining.working_time import create_elapsed_time, create_working_time
@@ -45,11 +46,19 @@ class Completion(BaseModel):
     left_edge: datetime | None = None
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class AnalysisParameters(BaseModel):
     """``AnalysisJob.parameters``: the filters that select cases, what makes an event, and when a case is completed.
 
     ``happy_path`` declares the activities of the happy path; without it, each month's is its most frequent path among
     completed cases. With a ``calendar``, cycle times and waits are working time; else they are elapsed time.
+    ``explanation`` says what is explained, ``comparison`` adds what changed between two sets of the analysis's cases.
+
+    What was added later is not written where it is not asked for: so a question is written as it always was, and has
+    the fingerprints that it had.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,19 +69,11 @@ class AnalysisParameters(BaseModel):
     lifecycle: Lifecycle = "all"
     completion: Completion = Completion()
     happy_path: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    calendar: WorkingCalendar | None = None
-
-    @model_serializer(mode="wrap")
-    def _as_asked(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without what was added later and is not asked for: so a question is written as it always was."""
-        written: dict[str, Any] = write(self)
-        return {
-            name: value for name, value in written.items() if value is not None or name not in _ADDED_LATER
-        }
-
-
-_ADDED_LATER = frozenset({"calendar"})
-"""Parameters that are not written where they are not given: fingerprints and stored questions are older than they."""
+    calendar: Annotated[WorkingCalendar | None, Field(exclude_if=_is_none)] = None
+    explanation: Annotated[
+        ExplanationQuestion, Field(exclude_if=lambda question: question == DEFAULT_QUESTION)
+    ] = DEFAULT_QUESTION
+    comparison: Annotated[Comparison | None, Field(exclude_if=_is_none)] = None
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,8 @@ def whole_tree(*months: str) -> WorkingTreeState:
     index = {month: staged("case_index", month) for month in months}
     cases = {m: staged("cases", m, cases_fingerprint(i, PARAMETERS), events=1) for m, i in index.items()}
     explained = [
-        staged("explanations", m, explanation_fingerprint(m, cases)) for m in (*months, WHOLE_ANALYSIS)
+        staged("explanations", m, explanation_fingerprint(m, cases, PARAMETERS))
+        for m in (*months, WHOLE_ANALYSIS)
     ]
     files = [*events, *index.values(), *cases.values(), *explained]
     return WorkingTreeState(parts, [], files, PARAMETERS, AS_OF)
@@ -108,7 +109,9 @@ def test_the_clock_makes_a_case_run_over_the_months_that_it_changes() -> None:
     ]
     cases = {f.month: f for f in files if f.dataset == "cases"}
     files = [
-        replace(f, fingerprint=explanation_fingerprint(f.month, cases)) if f.dataset == "explanations" else f
+        replace(f, fingerprint=explanation_fingerprint(f.month, cases, PARAMETERS))
+        if f.dataset == "explanations"
+        else f
         for f in files
     ]
     state = replace(state, files=files, parameters=rule)

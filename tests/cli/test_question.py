@@ -82,6 +82,8 @@ def test_a_standing_analysis_gets_the_calendar_of_a_file(tmp_path: Path) -> None
     assert asked.calendar is not None
     assert asked.calendar.hours.monday == ("09:00-17:00",)
     assert standing_parameters([], None, None, None).calendar is None
+    asked = standing_parameters([], None, None, None, '{"target": {"kind": "rework"}, "window_months": 3}')
+    assert asked.explanation.target.kind == "rework"
     file.write_text('{"time_zone": "Europe/Berlin", "hours": {"monday": "22:00-06:00"}}')
     with pytest.raises(UnusableQuestion, match=r"calendar.hours.monday\[0\]: .* Write a night as two"):
         standing_parameters([], None, None, file)

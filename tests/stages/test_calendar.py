@@ -152,7 +152,8 @@ def test_another_calendar_makes_every_month_stale(working: Workbench) -> None:
 
     assert stale(CALENDAR) == []
     assert stale(None) == stale(CALENDAR | {"holidays": []}) == sorted(index)
-    assert stale_explanation_months(cases, tree.files("explanations"), tree.files("samples")) == []
+    explained = (cases, tree.files("explanations"), tree.files("samples"))
+    assert stale_explanation_months(*explained, working.parameters) == []
 
 
 def test_a_question_without_a_calendar_is_written_as_before_there_were_any() -> None:

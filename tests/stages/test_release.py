@@ -10,7 +10,7 @@ import pytest
 from orchestration.control_plane import database, jobs, releases
 from orchestration.control_plane.database import Connection
 from orchestration.lake import layout
-from orchestration.mining.explain import EXPLAIN_CONFIG
+from orchestration.mining.explain import DEFAULT_QUESTION
 from orchestration.settings import Settings
 from orchestration.stages.opening import open_workspace
 from orchestration.stages.publish import read_state, release_workspace
@@ -172,7 +172,7 @@ def test_the_provenance_holds_schemas_and_configurations(
     }
     assert mining["classifier"] == ["activity"]
     assert {"process_models", "feature_version", "feature_names", "duckdb"} <= mining.keys()
-    assert record["explainability_config"] == EXPLAIN_CONFIG
+    assert record["explainability_config"] == DEFAULT_QUESTION.recorded()
     assert record["audits"]
     assert all(audit["passed"] for audit in record["audits"])
     assert (record["parent_id"], record["run_id"], record["as_of"]) == (None, "first-run", today())

@@ -12,6 +12,7 @@ import numpy as np
 from orchestration.mining.explain.cases import PERFORMER_COLUMNS, CaseSet, Floats, Ints, Rows
 from orchestration.mining.explain.config import ExplainConfig
 from orchestration.mining.explain.features import (
+    KNOWN_AT_START,
     MISSING,
     Feature,
     FeatureSpace,
@@ -37,7 +38,7 @@ class Factor:
     """One chosen factor and the share of the variance that it adds."""
 
     name: str
-    role: str
+    tag: str
     gain: float
     values: tuple[FactorValue, ...]
 
@@ -66,7 +67,7 @@ class Candidate:
     """What may go with a wait: a code per wait (-1: missing) and the codes' names."""
 
     name: str
-    role: str
+    tag: str
     codes: Ints
     labels: tuple[str, ...]
 
@@ -90,9 +91,9 @@ def find_bottlenecks(
         config: The thresholds.
     """
     known = [
-        _candidate(feature, matrix[:, index])
+        candidate_of(feature, matrix[:, index])
         for index, feature in enumerate(space.features)
-        if feature.role == "known_at_start"
+        if feature.tag == KNOWN_AT_START
     ]
     all_us = sum(total_us for _, total_us in transitions.values())
     longest = sorted(transitions, key=lambda transition: (-transitions[transition][1], transition))
@@ -135,15 +136,16 @@ def _steps_on(sample: CaseSet, transition: tuple[int, int]) -> Rows:
 def _performer_candidates(space: FeatureSpace, steps: Rows, activity: int) -> list[Candidate]:
     """Who performed each of the steps, which all are of this activity."""
     return [
-        _candidate(feature, code_performers(feature, steps[feature.source]))
+        candidate_of(feature, code_performers(feature, steps[feature.source]))
         for feature in space.features
         if feature.source in PERFORMER_COLUMNS and feature.codes[0] == activity
     ]
 
 
-def _candidate(feature: Feature, column: Floats) -> Candidate:
+def candidate_of(feature: Feature, column: Floats) -> Candidate:
+    """A column of a feature matrix as a candidate."""
     codes, names = binned(feature, column)
-    return Candidate(describe(feature), feature.role, codes, names)
+    return Candidate(describe(feature), feature.tag, codes, names)
 
 
 def select_factors(waits: Floats, candidates: list[Candidate], config: ExplainConfig) -> list[Factor]:
@@ -165,7 +167,7 @@ def select_factors(waits: Floats, candidates: list[Candidate], config: ExplainCo
             break
         chosen = remaining.pop(best)
         values = tuple(_factor_values(waits, residual, chosen, config))
-        factors.append(Factor(chosen.name, chosen.role, gains[best], values))
+        factors.append(Factor(chosen.name, chosen.tag, gains[best], values))
         counts, totals = _group_totals(residual, chosen)
         residual = residual - (totals / (counts + config.shrinkage_cases))[chosen.codes]
     return factors

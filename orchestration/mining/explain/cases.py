@@ -56,7 +56,8 @@ class CaseSet:
 
     `steps` are in order of time: activity, previous activity (-1 at the first), `wait_us` since then, and who performed
     it. `visits` have a row per case and activity: how often it happened (`count`), and its first known performers.
-    Activities and performers are codes, -1 is nobody.
+    Activities and performers are codes, -1 is nobody. `values` are those of the target: the cycle times in seconds,
+    until another target is posed (`targets`).
     """
 
     case_no: Ints
@@ -64,6 +65,7 @@ class CaseSet:
     start_us: Ints
     end_us: Ints
     cycle_us: Ints
+    values: Floats
     steps: Rows
     visits: Rows
     attributes: dict[str, Attribute]
@@ -113,6 +115,7 @@ def keep_cases(cases: CaseSet, kept: Flags) -> CaseSet:
         start_us=cases.start_us[kept],
         end_us=cases.end_us[kept],
         cycle_us=cases.cycle_us[kept],
+        values=cases.values[kept],
         steps=keep_rows(cases.steps),
         visits=keep_rows(cases.visits),
         attributes={
@@ -136,6 +139,7 @@ def join_cases(parts: Sequence[CaseSet]) -> CaseSet:
         start_us=np.concatenate([part.start_us for part in parts]),
         end_us=np.concatenate([part.end_us for part in parts]),
         cycle_us=np.concatenate([part.cycle_us for part in parts]),
+        values=np.concatenate([part.values for part in parts]),
         steps=join_rows([part.steps for part in parts]),
         visits=join_rows([part.visits for part in parts]),
         attributes={

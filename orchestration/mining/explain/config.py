@@ -4,10 +4,14 @@ What does not belong here: settings that cannot change a result, such as the num
 """
 
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from typing import Any
 
-EXPLAIN_VERSION = "explain-2"
+EXPLAIN_VERSION = "explain-3"
 """Names the features and the algorithm; raise it when the same input would give another result."""
+
+VERSIONS = {"explain": EXPLAIN_VERSION, "lightgbm": version("lightgbm"), "numpy": version("numpy")}
+"""What an explanation was made with; each row carries it."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +54,14 @@ class ExplainConfig:
     bins: int = 63
 
     # The gate: below this the model is refused, not explained.
-    least_r2: float = 0.02
+    least_skill: float = 0.02
     # A feature is real if shuffling it raises the holdout's error by this share, and so many standard errors.
     least_gain_share: float = 0.005
     least_gain_errors: float = 3.0
+    # Of the holdout, for the interval in which a gain stays.
+    resamples: int = 200
+    # A yes/no needs so many cases of either answer, in training and in the holdout.
+    least_answers: int = 20
     most_causes: int = 12
     most_values_shown: int = 5
     # A value is shown if it alone makes this share of what its feature contributes.
@@ -67,9 +75,15 @@ class ExplainConfig:
     least_factor_errors: float = 4.0
     most_factors: int = 3
 
+    # Two groups are compared from so many cases each; a change is told beyond so many standard errors, since many
+    # things are looked at.
+    least_compared_cases: int = 50
+    least_change_errors: float = 4.0
+    most_changes: int = 10
+
     slowest_cases: int = 10
     segments_shown: int = 6
 
 
-EXPLAIN_CONFIG: dict[str, Any] = {"version": EXPLAIN_VERSION, **asdict(ExplainConfig())}
+EXPLAIN_CONFIG: dict[str, Any] = {"version": EXPLAIN_VERSION, "versions": VERSIONS, **asdict(ExplainConfig())}
 """The default configuration as JSON, for the provenance record's `explainability_config`."""

@@ -1,4 +1,4 @@
-"""What each feature contributes to the cycle time of each completed case of a month.
+"""What each feature contributes to the target of each completed case of a month that it is asked of.
 
 What belongs here: applying a window's model to cases, in batches of bounded size.
 """
@@ -11,26 +11,30 @@ import pyarrow as pa
 
 from orchestration.mining.explain.cases import CaseSet, Floats
 from orchestration.mining.explain.causes import OTHER_FEATURES, Cause, group_columns
-from orchestration.mining.explain.model import CycleTimeModel
+from orchestration.mining.explain.model import TargetModel
 from orchestration.mining.explain.population import Population
+from orchestration.mining.explain.question import Target, Unit
+from orchestration.mining.explain.targets import pose
 
 BATCH_CASES = 20_000
 """How many cases are in memory at a time; the result does not depend on it."""
 
-CONTRIBUTIONS_SCHEMA = pa.schema(
-    [
-        pa.field("global_case_id", pa.uuid()),
-        pa.field("base_seconds", pa.float64()),
-        pa.field("prediction_seconds", pa.float64()),
-        pa.field("residual_seconds", pa.float64()),
-        pa.field("features", pa.list_(pa.string())),
-        pa.field("contributions_seconds", pa.list_(pa.float64())),
-    ]
-)
-"""base + the sum of contributions = prediction, and prediction + residual = the case's cycle time.
 
-`features` names the entries of `contributions_seconds`: the window's causes in their order, then all others.
-"""
+def contributions_schema(unit: Unit) -> pa.Schema:
+    """The columns. base + the sum of contributions = prediction, and prediction + residual = the case's value.
+
+    `features` names the entries of `contributions_...`: the window's causes in their order, then all others.
+    """
+    return pa.schema(
+        [
+            pa.field("global_case_id", pa.uuid()),
+            pa.field(f"base_{unit}", pa.float64()),
+            pa.field(f"prediction_{unit}", pa.float64()),
+            pa.field(f"residual_{unit}", pa.float64()),
+            pa.field("features", pa.list_(pa.string())),
+            pa.field(f"contributions_{unit}", pa.list_(pa.float64())),
+        ]
+    )
 
 
 def contributions_of_month(
@@ -38,37 +42,40 @@ def contributions_of_month(
     population: Population,
     month: str,
     keys: list[str],
-    model: CycleTimeModel,
+    target: Target,
+    model: TargetModel,
     causes: Sequence[Cause],
 ) -> pa.Table:
-    """The contributions for a month's completed cases, in order of their ids.
+    """The contributions for the completed cases of a month that the target is asked of, in order of their ids.
 
     Args:
         conn: Holds the working tables.
         population: The cases.
         month: The cases' home month.
         keys: The attributes of the model's window.
+        target: What the model explains.
         model: The window's model.
         causes: Its causes; each gets an entry of its own.
     """
     named = [group_columns(model, cause.group) for cause in causes]
     others = sorted(set(range(len(model.space.features))).difference(*named))
     names = [*(cause.group for cause in causes), OTHER_FEATURES]
-    batches = [
-        _batch(conn, cases, model, [*named, others], names)
-        for cases in population.batches(month, keys, BATCH_CASES)
-    ]
-    return pa.Table.from_batches(batches, CONTRIBUTIONS_SCHEMA)
+    batches = []
+    for cases in population.batches(month, keys, BATCH_CASES):
+        asked = pose(target, cases, population.labels)
+        if len(asked):
+            batches.append(_batch(conn, asked, model, [*named, others], names))
+    return pa.Table.from_batches(batches, contributions_schema(target.unit))
 
 
 def _batch(
     conn: duckdb.DuckDBPyConnection,
     cases: CaseSet,
-    model: CycleTimeModel,
+    model: TargetModel,
     groups: list[list[int]],
     names: list[str],
 ) -> pa.RecordBatch:
-    parts = model.contributions_seconds(model.space.model_matrix(model.space.matrix(cases)))
+    parts = model.contributions(model.space.model_matrix(model.space.matrix(cases)))
     base = parts[:, -1]
     grouped: Floats = np.stack([parts[:, columns].sum(axis=1) for columns in groups], axis=1)
     prediction = base + grouped.sum(axis=1)
@@ -79,11 +86,11 @@ def _batch(
             _case_ids(conn, cases),
             pa.array(base),
             pa.array(prediction),
-            pa.array(cases.cycle_us / 1e6 - prediction),
+            pa.array(cases.values - prediction),
             pa.ListArray.from_arrays(ends, repeated),
             pa.ListArray.from_arrays(ends, pa.array(grouped.ravel())),
         ],
-        schema=CONTRIBUTIONS_SCHEMA,
+        schema=contributions_schema(model.objective.unit),
     )
 
 
@@ -97,4 +104,6 @@ def _case_ids(conn: duckdb.DuckDBPyConnection, cases: CaseSet) -> pa.Array:
         """,
         {"first": int(cases.case_no[0]), "last": int(cases.case_no[-1])},
     ).to_arrow_table()
-    return pa.ExtensionArray.from_storage(pa.uuid(), table["id"].combine_chunks().cast(pa.binary(16)))
+    # The cases of a month are numbered without gaps; those that the target is not asked of are left out.
+    ids = table["id"].combine_chunks().cast(pa.binary(16)).take(pa.array(cases.case_no - cases.case_no[0]))
+    return pa.ExtensionArray.from_storage(pa.uuid(), ids)

@@ -7,38 +7,61 @@ What does not: coding cases by the chosen features (`features`).
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from orchestration.mining.explain.cases import Attribute, CaseSet, Floats, Ints
 from orchestration.mining.explain.config import ExplainConfig
-from orchestration.mining.explain.features import OTHER, WEEKDAYS, Feature, FeatureSpace, Source, describe
+from orchestration.mining.explain.features import (
+    OTHER,
+    OUTCOME_LEAK,
+    UNUSABLE,
+    WEEKDAYS,
+    Feature,
+    FeatureSpace,
+    Refusal,
+    Source,
+    describe,
+)
 from orchestration.mining.explain.population import Labels
+from orchestration.mining.explain.question import Unit
+from orchestration.mining.explain.ranks import (
+    area_under_curve,
+    correlation_ratio,
+    mean_ranks,
+    rank_correlation,
+)
 
 _DATE = r"^\d{4}-\d{2}(-\d{2}.*)?$"
 _PERFORMERS: tuple[Source, ...] = ("resource", "role", "org_unit")
 
 
-def learn_features(cases: CaseSet, labels: Labels, config: ExplainConfig) -> tuple[FeatureSpace, Floats]:
+def learn_features(
+    cases: CaseSet, labels: Labels, config: ExplainConfig, unit: Unit = "seconds"
+) -> tuple[FeatureSpace, Floats]:
     """Decide on the columns of a window from its sample, and code the sample by them.
 
     Args:
         cases: The sample.
         labels: Names of the activity and performer codes.
         config: The thresholds.
+        unit: That of the target.
 
     Returns:
         The features and the sample's matrix, shape (cases, features), with NaN for missing values.
     """
-    refused: list[tuple[str, str]] = []
+    refused: list[Refusal] = []
     candidates: list[Feature] = []
+    order = mean_ranks(cases.values) if unit == "seconds" else cases.values
     for key, attribute in cases.attributes.items():
+        if leak := _leaks(attribute, order, config, unit):
+            refused.append(Refusal(f"attribute:{key}", OUTCOME_LEAK, leak))
+            continue
         feature = _attribute_feature(key, attribute, cases, config)
         if isinstance(feature, Feature):
             candidates.append(feature)
         else:
-            refused.append((f"attribute:{key}", feature))
+            refused.append(Refusal(f"attribute:{key}", UNUSABLE, feature))
     candidates += [
         Feature("start:hour", "start hour (UTC)", "clock", "number", cuts=(5.0, 11.0, 17.0)),
         Feature("start:weekday", "start weekday (UTC)", "clock", "category", values=WEEKDAYS),
@@ -58,6 +81,36 @@ def _attribute_feature(
     group = f"attribute:{key}"
     if attribute.is_number:
         return _number_feature(group, key, attribute.numbers, cases, config)
+    return _word_feature(group, key, attribute, cases, config)
+
+
+def _leaks(attribute: Attribute, order: Floats, config: ExplainConfig, unit: Unit) -> str | None:
+    """Why the attribute was written after the outcome, if by itself it tells almost the whole of it.
+
+    `order` are the ranks of the target's values, or the answers of a yes/no.
+    """
+    if attribute.is_number:
+        present = ~np.isnan(attribute.numbers)
+        numbers, answers = attribute.numbers[present], order[present]
+        if unit == "seconds":
+            found = rank_correlation(numbers, answers)
+        else:
+            found = abs(2 * area_under_curve(numbers, answers == 1.0) - 1)
+        if found >= config.leak_rank_correlation:
+            return "orders the cases as the target does: it was written after the outcome"
+        groups = present.astype(np.int64)
+    else:
+        groups = attribute.codes + 1
+    sizes = np.bincount(groups)
+    groups = np.where(sizes[groups] >= config.value_cases, groups, 0)
+    if correlation_ratio(order, groups) >= config.leak_rank_correlation**2:
+        return "its values, or their absence, tell the target: it was written after the outcome"
+    return None
+
+
+def _word_feature(
+    group: str, key: str, attribute: Attribute, cases: CaseSet, config: ExplainConfig
+) -> Feature | str:
     words: list[str] = attribute.encoded.dictionary.to_pylist()
     missing = int(attribute.words.null_count)
     if len(words) < 2 and missing == 0:
@@ -81,9 +134,7 @@ def _number_feature(
     distinct = np.unique(numbers)
     if len(distinct) < 2:
         return "has one value"
-    if _rank_correlation(numbers, cases.cycle_us[present]) >= config.leak_rank_correlation:
-        return "orders the cases as the cycle time does: it was written after the outcome"
-    if _rank_correlation(numbers, cases.start_us[present]) >= config.leak_rank_correlation:
+    if rank_correlation(numbers, cases.start_us[present]) >= config.leak_rank_correlation:
         return "orders the cases as their start does: it is the calendar"
     if len(distinct) > 0.98 * len(numbers) and bool(np.all(numbers == np.floor(numbers))):
         return "is an identifier: a whole number of its own for every case"
@@ -204,22 +255,3 @@ def _most_frequent(codes: Ints, frequency: Ints, most: int) -> Ints:
 def _quartiles(numbers: Floats) -> tuple[float, ...]:
     cuts = np.unique(np.quantile(numbers, (0.25, 0.5, 0.75), method="inverted_cdf"))
     return tuple(float(cut) for cut in cuts if cut < numbers.max())
-
-
-def _rank_correlation(left: npt.NDArray[np.generic], right: npt.NDArray[np.generic]) -> float:
-    """The absolute rank correlation (Spearman's, with ties at their mean rank)."""
-    if len(left) < 3:
-        return 0.0
-    ranks = [_mean_ranks(values) for values in (left, right)]
-    spreads = [float(rank.std()) for rank in ranks]
-    if min(spreads) == 0.0:
-        return 0.0
-    covariance = float(np.mean((ranks[0] - ranks[0].mean()) * (ranks[1] - ranks[1].mean())))
-    return abs(covariance) / (spreads[0] * spreads[1])
-
-
-def _mean_ranks(values: npt.NDArray[np.generic]) -> Floats:
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    ranks: Floats = (last - (counts - 1) / 2)[inverse]
-    return ranks

@@ -16,6 +16,12 @@ from orchestration.mining.explain.cases import NOBODY, PERFORMER_COLUMNS, Attrib
 Kind = Literal["number", "category", "flag"]
 Source = Literal["attribute", "clock", "occurs", "repeats", "resource", "role", "org_unit"]
 
+KNOWN_AT_START = "known_at_start"
+BEHAVIOUR = "behaviour"
+OUTCOME_LEAK = "outcome_leak"
+UNUSABLE = "unusable"
+"""The tags. A feature is known when the case starts, or is how the case went; what is refused is one of the others."""
+
 OTHER = "(other)"
 MISSING = "(missing)"
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -44,9 +50,18 @@ class Feature:
     twins: tuple[str, ...] = ()
 
     @property
-    def role(self) -> str:
+    def tag(self) -> str:
         """Whether the value was known when the case started."""
-        return "known_at_start" if self.source in ("attribute", "clock") else "behaviour"
+        return KNOWN_AT_START if self.source in ("attribute", "clock") else BEHAVIOUR
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A group of features that is not used: its tag is `outcome_leak` or `unusable`."""
+
+    group: str
+    tag: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -54,7 +69,7 @@ class FeatureSpace:
     """The columns of a window, and why other candidates are none of them."""
 
     features: tuple[Feature, ...]
-    refused: tuple[tuple[str, str], ...]
+    refused: tuple[Refusal, ...]
 
     def matrix(self, cases: CaseSet) -> Floats:
         """Code cases as an array of shape (cases, features), with NaN where a value is missing."""

@@ -8,10 +8,15 @@ from collections.abc import Sequence
 
 from orchestration.mining.explain.bottleneck import Bottleneck, Factor
 from orchestration.mining.explain.causes import Cause, Effect
-from orchestration.mining.explain.model import Fit
+from orchestration.mining.explain.changes import FrequencyChange, TransitionChange
+from orchestration.mining.explain.features import KNOWN_AT_START
+from orchestration.mining.explain.mix import Difference
+from orchestration.mining.explain.objective import Fit, YesNoFit
+from orchestration.mining.explain.question import Target, Unit
 from orchestration.mining.explain.waterfall import SlowCase
 from orchestration.mining.explain.window import Window
 
+_TOLD_CHANGES = 5
 CAVEAT = "These are associations in the log, not proof of what would happen if it were changed."
 
 
@@ -27,28 +32,56 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86_400:.1f} days"
 
 
-def more_or_less(seconds: float) -> str:
-    """`48.0 h more`, `2.0 h less`."""
-    return f"{duration(abs(seconds))} {'more' if seconds >= 0 else 'less'}"
+def amount(value: float, unit: Unit) -> str:
+    """A size in words: `48.0 h`, `12.5 percentage points`."""
+    return duration(value) if unit == "seconds" else f"{100 * value:.1f} percentage points"
 
 
-def tell_global(window: Window, fit: Fit, tested: int, causes: Sequence[Cause]) -> str:
+def more_or_less(value: float, unit: Unit = "seconds") -> str:
+    """`48.0 h more`, `12.5 percentage points less`."""
+    return f"{amount(abs(value), unit)} {'more' if value >= 0 else 'less'}"
+
+
+def tell_global(window: Window, target: Target, fit: Fit, tested: int, causes: Sequence[Cause]) -> str:
     """The summary of a model that passed the gate."""
     return " ".join(
         [
             _population(window),
-            f"On {tested:,} later cases that it had not seen, the model explains {fit.r2:.0%} of the "
-            f"variation of the cycle time and errs by {duration(fit.error_seconds)} on average, where the "
-            f"median errs by {duration(fit.baseline_error_seconds)}.",
-            *(f"{rank}. {_cause(cause)}" for rank, cause in enumerate(causes, start=1)),
+            f"On {tested:,} later cases that it had not seen, {_fit(target, fit)}.",
+            *(f"{rank}. {_cause(cause, target.unit)}" for rank, cause in enumerate(causes, start=1)),
             CAVEAT,
         ]
     )
 
 
-def tell_refusal(window: Window, reason: str) -> str:
+def tell_refusal(window: Window, target: Target, reason: str) -> str:
     """The summary where nothing is explained."""
-    return f"{_population(window)} Their cycle time is not explained: {reason}"
+    return f"{_population(window)} Their {target.words} is not explained: {reason}"
+
+
+def lost_to_baseline(fit: Fit) -> str:
+    """Why a model that does not beat its baseline is refused, with the figures."""
+    if isinstance(fit, YesNoFit):
+        return (
+            f"on later cases the model does not beat the base rate (Brier skill {fit.skill:.2f}; its log loss is "
+            f"{fit.error:.3f}, that of the base rate {fit.baseline_error:.3f})."
+        )
+    return (
+        f"on later cases the model does not beat the median (R2 {fit.skill:.2f}; it errs by "
+        f"{duration(fit.error)} on average, the median by {duration(fit.baseline_error)})."
+    )
+
+
+def _fit(target: Target, fit: Fit) -> str:
+    if isinstance(fit, YesNoFit):
+        return (
+            f"the model predicts the {target.words} with a Brier score of {fit.brier:.3f}, where the base rate has "
+            f"{fit.baseline_brier:.3f}, and tells a yes from a no in {fit.auc:.0%} of pairs (AUC)"
+        )
+    return (
+        f"the model explains {fit.skill:.0%} of the variation of the {target.words} and errs by "
+        f"{duration(fit.error)} on average, where the median errs by {duration(fit.baseline_error)}"
+    )
 
 
 def tell_bottleneck(rank: int, bottleneck: Bottleneck) -> str:
@@ -81,17 +114,73 @@ def tell_case(rank: int, case: SlowCase, month: str) -> str:
     )
 
 
+def tell_not_compared(reference: str, compared: str, target: Target, reason: str) -> str:
+    """The summary where two sides are not compared."""
+    return f"The {target.words} of {compared} is not compared with that of {reference}: {reason}"
+
+
+def tell_difference(reference: str, compared: str, target: Target, found: Difference) -> str:
+    """The summary of a compared target: the difference, what the mix makes of it, and what is left."""
+    unit = target.unit
+    low, high = (amount(bound, unit) for bound in found.interval)
+    sentences = [
+        f"From {reference} (n = {found.cases[0]:,}) to {compared} (n = {found.cases[1]:,}) "
+        f"the mean of the {target.words} went from {_level(found.means[0], unit)} to {_level(found.means[1], unit)}: "
+        f"{more_or_less(found.difference, unit)} (90 % confidence interval {low} to {high})."
+    ]
+    for effect in found.mix:
+        top = effect.values[0]
+        sentences.append(
+            f"Other shares of {effect.name} go with {more_or_less(effect.effect, unit)}, foremost {top.value} "
+            f"({top.shares[0]:.0%} of cases, then {top.shares[1]:.0%})."
+        )
+    sentences.append(
+        f"Between cases with the same {' and '.join(effect.name for effect in found.mix)}, "
+        f"{more_or_less(found.within, unit)} are left."
+        if found.mix
+        else "No known attribute's shares changed enough to matter: the difference is between like cases."
+    )
+    sentences += [
+        f"Where {rate.name} = {rate.value}, the change is {more_or_less(rate.excess, unit)} than elsewhere."
+        for rate in found.rates
+    ]
+    return " ".join([*sentences, CAVEAT])
+
+
+def tell_changes(
+    part: str, reference: str, compared: str, changes: Sequence[TransitionChange | FrequencyChange]
+) -> str:
+    """The summary of what changed in transitions, activities or paths."""
+    if not changes:
+        return f"From {reference} to {compared} no change of {part} is beyond chance."
+    told = "; ".join(_change(change) for change in changes[:_TOLD_CHANGES])
+    return f"Changes of {part} from {reference} to {compared}: {told}."
+
+
+def _change(change: TransitionChange | FrequencyChange) -> str:
+    if isinstance(change, FrequencyChange):
+        return f"{change.name} in {change.shares[1]:.1%} of cases, before {change.shares[0]:.1%}"
+    return (
+        f"{change.source} → {change.target} {more_or_less(change.change_seconds)} per case "
+        f"({duration(change.seconds_per_case[0])}, then {duration(change.seconds_per_case[1])})"
+    )
+
+
+def _level(value: float, unit: Unit) -> str:
+    return duration(value) if unit == "seconds" else f"{value:.1%}"
+
+
 def _population(window: Window) -> str:
     span = window.first if window.first == window.last else f"{window.first} to {window.last}"
     left_out = f" ({window.open_cases:,} more are not completed and left out)" if window.open_cases else ""
     return f"{window.completed:,} completed cases started in {span}{left_out}."
 
 
-def _cause(cause: Cause) -> str:
-    what = f"{cause.name} (known at the start)" if cause.role == "known_at_start" else cause.name
+def _cause(cause: Cause, unit: Unit) -> str:
+    what = f"{cause.name} (known at the start)" if cause.tag == KNOWN_AT_START else cause.name
     if not cause.effects:
-        return f"{what} matters ({duration(cause.importance_seconds)} per case on average)."
-    return f"{_subject(cause.effects[0])} is associated with {_effect(cause.effects[0])}."
+        return f"{what} matters ({amount(cause.importance, unit)} per case on average)."
+    return f"{_subject(cause.effects[0])} is associated with {_effect(cause.effects[0], unit)}."
 
 
 def _subject(effect: Effect) -> str:
@@ -100,10 +189,10 @@ def _subject(effect: Effect) -> str:
     )
 
 
-def _effect(effect: Effect) -> str:
+def _effect(effect: Effect, unit: Unit) -> str:
     return (
-        f"{more_or_less(effect.adjusted_seconds)} (n = {effect.cases:,}, {effect.share:.0%} of cases; "
-        f"plain difference of means {more_or_less(effect.raw_seconds)})"
+        f"{more_or_less(effect.adjusted, unit)} (n = {effect.cases:,}, {effect.share:.0%} of cases; "
+        f"plain difference of means {more_or_less(effect.raw, unit)})"
     )
 
 

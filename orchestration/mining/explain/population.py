@@ -6,6 +6,8 @@ read from (`working_tables`), and what can be told of the cases.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import xor
 
 import duckdb
 import numpy as np
@@ -35,18 +37,33 @@ _CHUNK_ROWS = 2_048
 
 @dataclass(frozen=True)
 class MonthCount:
-    """The cases of one home month; the completed ones that are `held` are numbered from `first_no`."""
+    """The cases of one home month; the completed ones that are `held` are numbered from `first_no`.
+
+    `keys` is the exclusive or of the hashes of all completed ones.
+    """
 
     completed: int
     open_cases: int
     first_no: int
     cycle_us: int
     held: int
+    keys: int
 
     @property
     def last_no(self) -> int:
         """The number of its last completed case."""
         return self.first_no + self.held - 1
+
+
+@dataclass(frozen=True)
+class About:
+    """The cases that something is said of: how many, and a hash that tells sets of cases apart.
+
+    The hash is the exclusive or of the cases' own hashes, so that it depends on no order and adds up over months.
+    """
+
+    cases: int
+    hash: str
 
 
 class Population:
@@ -76,13 +93,14 @@ class Population:
         completed = sum(count.completed for count in counts)
         return Window(first, last, completed, sum(count.open_cases for count in counts))
 
+    def about(self, window: Window) -> About:
+        """The window's completed cases."""
+        keys = (self._counts[month].keys for month in self._months_of(window))
+        return About(window.completed, _in_hex(reduce(xor, keys, 0)))
+
     def cycle_us(self, window: Window) -> int:
         """The cycle times of the window's cases together, in microseconds."""
         return sum(self._counts[month].cycle_us for month in self._months_of(window))
-
-    def first_no(self, month: str) -> int:
-        """The number of a month's first completed case; the others follow it. 0 if there is none."""
-        return self._counts[month].first_no if month in self._counts else 0
 
     def transitions(self, window: Window) -> Transitions:
         """The transitions of all of the window's cases."""
@@ -172,6 +190,15 @@ class Population:
         return dict(zip(self.months(), np.split(found.astype(np.uint64), ends)[:-1], strict=True))
 
 
+def about_cases(cases: CaseSet) -> About:
+    """What the cases of a set are."""
+    return About(len(cases), _in_hex(int(np.bitwise_xor.reduce(cases.sample_key))))
+
+
+def _in_hex(keys: int) -> str:
+    return f"{keys:016x}"
+
+
 def _needed_cases(keys: dict[str, Keys], months: list[str], config: ExplainConfig) -> dict[str, int]:
     """How many cases of each month, in order of their hashes, suffice for the sample of any window."""
     needed = dict.fromkeys(keys, 0)
@@ -202,19 +229,21 @@ def _key_limit(keys: list[Keys], most: int) -> np.uint64:
 
 
 _COUNTED = """(
-    select home_month, coalesce(completed, 0) as completed, coalesce(open_cases, 0) as open_cases, cycle_us
+    select home_month, coalesce(completed, 0) as completed, coalesce(open_cases, 0) as open_cases, cycle_us, keys
     from (
-        select home_month, count(*) as completed, sum(cycle_time_us) as cycle_us from explain_case group by home_month
+        select home_month, count(*) as completed, sum(cycle_time_us) as cycle_us, bit_xor(sample_key) as keys
+        from explain_case group by home_month
     )
     full join explain_open using (home_month)
 )"""
 
 
 def _count_months(conn: duckdb.DuckDBPyConnection, counted: str) -> dict[str, MonthCount]:
-    """The months of ``counted`` (home_month, completed, open_cases, cycle_us), with the cases that are held."""
+    """The months of ``counted`` (home_month, completed, open_cases, cycle_us, keys), with the cases that are held."""
     rows = conn.execute(
         f"""
-        select home_month, completed, open_cases, coalesce(first_no, 0), coalesce(cycle_us, 0), coalesce(held, 0)
+        select home_month, completed, open_cases, coalesce(first_no, 0), coalesce(cycle_us, 0), coalesce(held, 0),
+            coalesce(keys, 0)
         from {counted}
         left join (
             select home_month, min(case_no) as first_no, count(*) as held from explain_case group by home_month
@@ -264,6 +293,7 @@ def _read_cases(conn: duckdb.DuckDBPyConnection, first: int, last: int, most: in
         start_us=cases["start_us"],
         end_us=cases["end_us"],
         cycle_us=cases["cycle_time_us"],
+        values=cases["cycle_time_us"] / 1e6,
         steps=steps,
         visits=count_visits(steps),
         attributes={},

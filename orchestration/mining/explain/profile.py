@@ -21,23 +21,30 @@ _STANDARD_ERRORS = 6
 
 @dataclass(frozen=True)
 class MonthTotals:
-    """The cases of a home month; the cycle times of the completed ones together are in microseconds."""
+    """The cases of a home month; the cycle times of the completed ones together are in microseconds.
+
+    `keys` is the exclusive or of the hashes of the completed ones, which tells what cases they are.
+    """
 
     completed: int
     open_cases: int
     cycle_us: int
+    keys: int
 
 
 def month_totals(conn: duckdb.DuckDBPyConnection, month: str) -> MonthTotals:
     """The counts of a month on a connection that holds the working tables."""
-    completed, cycle_us = conn.execute(
-        "select count(*), coalesce(sum(cycle_time_us), 0)::bigint from explain_case where home_month = ?",
+    completed, cycle_us, keys = conn.execute(
+        """
+        select count(*), coalesce(sum(cycle_time_us), 0)::bigint, coalesce(bit_xor(sample_key), 0)
+        from explain_case where home_month = ?
+        """,
         [month],
     ).fetchall()[0]
     open_cases = conn.execute(
         "select sum(open_cases) from explain_open where home_month = ?", [month]
     ).fetchall()
-    return MonthTotals(completed, open_cases[0][0] or 0, cycle_us)
+    return MonthTotals(completed, open_cases[0][0] or 0, cycle_us, keys)
 
 
 def month_waits(conn: duckdb.DuckDBPyConnection, month: str) -> pa.Table:
@@ -92,11 +99,15 @@ def load_profiles(
     """
     conn.execute(f"create temp view waits as select * from {waits}")
     conn.execute(
-        "create temp table totals (home_month varchar, completed bigint, open_cases bigint, cycle_us bigint)"
+        """
+        create temp table totals (
+            home_month varchar, completed bigint, open_cases bigint, cycle_us bigint, keys ubigint
+        )
+        """
     )
     conn.executemany(
-        "insert into totals values (?, ?, ?, ?)",
-        [(month, t.completed, t.open_cases, t.cycle_us) for month, t in totals.items()],
+        "insert into totals values (?, ?, ?, ?, ?)",
+        [(month, t.completed, t.open_cases, t.cycle_us, t.keys) for month, t in totals.items()],
     )
     completed, errors = sum(t.completed for t in totals.values()), _STANDARD_ERRORS
     wanted = min(config.most_sample_cases, completed)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import duckdb
 import pytest
 
-from orchestration.mining.explain import CONTRIBUTIONS_SCHEMA, EXPLAIN_CONFIG, Explainer
+from orchestration.mining.explain import EXPLAIN_CONFIG, Explainer, contributions_schema
 from orchestration.mining.explain import contributions as contributions_module
 
 MONTH = "2025-02"
@@ -63,7 +63,7 @@ def test_a_month_depends_on_its_window_alone(small_world, told):
 
 def test_contributions_add_up_to_every_case_of_the_month(small_world, told):
     contributions = told[1]
-    assert contributions.schema.equals(CONTRIBUTIONS_SCHEMA)
+    assert contributions.schema.equals(contributions_schema("seconds"))
     rows = {str(row["global_case_id"]): row for row in contributions.to_pylist()}
     cases = small_world.execute(
         "select global_case_id::varchar, cycle_time_us / 1e6 from cases where home_month = $1 order by all",

@@ -73,7 +73,7 @@ def features(connect):
     ],
 )
 def test_an_attribute_is_refused_with_its_reason(features, attribute, reason):
-    assert reason in features["refused"][f"attribute:{attribute}"]
+    assert reason in features["refused"][f"attribute:{attribute}"]["reason"]
     assert f"attribute:{attribute}" not in features["considered"]
 
 

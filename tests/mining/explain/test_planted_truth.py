@@ -35,11 +35,11 @@ def test_each_effect_is_within_a_sixth_of_the_planted_hours(told):
         assert effect["raw_seconds"] / 3600 == pytest.approx(planted.hours, rel=1 / 6)
 
 
-def test_the_roles_tell_what_was_known_at_the_start(told):
+def test_the_tags_tell_what_was_known_at_the_start(told):
     _, explanations = told
-    roles = {cause["group"]: cause["role"] for cause in explanations[0].features["causes"]}
-    assert roles.pop("attribute:region") == "known_at_start"
-    assert set(roles.values()) == {"behaviour"}
+    tags = {cause["group"]: cause["tag"] for cause in explanations[0].features["causes"]}
+    assert tags.pop("attribute:region") == "known_at_start"
+    assert set(tags.values()) == {"behaviour"}
 
 
 def test_the_activity_that_repeats_with_the_rework_is_named_beside_it(told):

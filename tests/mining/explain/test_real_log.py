@@ -35,7 +35,7 @@ def test_raw_hours_are_refused_with_the_figures(told):
 
 
 def test_the_end_date_that_the_log_carries_is_not_used(told):
-    assert "date" in told[0].features["refused"]["attribute:case:enddate"]
+    assert "date" in told[0].features["refused"]["attribute:case:enddate"]["reason"]
     assert not any("date" in group for group in told[0].features["considered"])
 
 
