@@ -12,7 +12,7 @@ import dagster as dg
 import duckdb
 
 from orchestration.control_plane.staging import StagedFile
-from orchestration.mining.process_map import Drawer, Edge, Marker, NotDrawn, dot_of, fold
+from orchestration.mining.process_map import Drawer, Edge, Marker, NotDrawn, caption, dot_of, fold
 from orchestration.stages.workbench import MonthOutcome, Workbench
 
 Metadata = dict[str, dg.MetadataValue[Any]]
@@ -85,12 +85,13 @@ def _draw(
 
 
 def _picture(drawer: Drawer, events: dict[str, int], edges: list[Edge]) -> dg.MetadataValue[Any]:
+    folded = fold(events, edges)
     try:
-        svg = drawer.svg(dot_of(fold(events, edges)))
+        svg = drawer.svg(dot_of(folded))
     except NotDrawn as reason:
         return dg.MetadataValue.text(f"There is no picture: {reason}.")
     coded = base64.b64encode(svg.encode()).decode()
-    return dg.MetadataValue.md(f"![process map](data:image/svg+xml;base64,{coded})")
+    return dg.MetadataValue.md(f"{caption(folded)}\n\n![process map](data:image/svg+xml;base64,{coded})")
 
 
 def _table(rows: list[tuple[str, list[str], int, float | None, bool]]) -> dg.MetadataValue[Any]:

@@ -3,7 +3,9 @@
 With ``DOCS_SCREENSHOTS=docs/images`` the screenshots of the documents are taken anew.
 """
 
+import base64
 import os
+import random
 import re
 from pathlib import Path
 from urllib.parse import quote
@@ -13,6 +15,7 @@ from playwright.sync_api import FloatRect, Locator, Page, expect
 
 from orchestration.control_plane import database
 from orchestration.control_plane.releases import explanations
+from orchestration.mining.process_map.fold import MOST_ACTIVITIES, MOST_EDGES
 from tests.browser.conftest import HOSTILE_SLUG, SLUG, STRANGER
 from tests.e2e.conftest import Casetrail
 
@@ -195,3 +198,41 @@ def test_a_log_cannot_make_the_browser_ask_another_host(page: Page, ui: str, ass
         assert picture_is_drawn(page)
     # What the page asks for, the fixture has seen at the test's end.
     page.wait_for_load_state("networkidle")
+
+
+def log_of(activities: int) -> str:
+    """A log of 300 cases in ``MONTH`` with so many activities, of which low numbers are frequent."""
+    draw = random.Random(activities)
+    rows = ["case,activity,time"]
+    for case in range(300):
+        for step in range(12):
+            name = f"step {int(activities * draw.random() ** 2) + 1}"
+            rows.append(f"{case},{name},{MONTH}-{1 + step:02}T{case % 24:02}:{draw.randrange(60):02}:00Z")
+    return "\n".join(rows) + "\n"
+
+
+@pytest.mark.parametrize("activities", [1, 16, 400])
+def test_the_process_map_stays_readable_whatever_the_log(
+    casetrail: Casetrail, page: Page, ui: str, tmp_path: Path, activities: int
+) -> None:
+    slug, log = f"map-{activities}", tmp_path / "log.csv"
+    log.write_text(log_of(activities))
+    casetrail.json("workspace", "create", slug, "--slug", slug, "--owner", f"ada@{slug}.example")
+    casetrail.json("upload", slug, str(log), "--wait")
+    (truth,) = casetrail.query(slug, "select count(distinct activity) as activities from events")
+    open_partition(page, ui, "process_map", slug)
+    row = page.get_by_role("row").filter(has=page.get_by_role("cell", name="process_map", exact=True)).first
+    row.get_by_text("Show Markdown").click()
+    dialog = page.get_by_role("dialog")
+    picture = dialog.locator(PICTURE)
+    expect(picture).to_be_visible(timeout=WAIT)
+    assert picture.evaluate("image => image.complete && image.naturalWidth > 100")
+    assert picture.evaluate("image => image.naturalWidth <= image.closest('[role=dialog]').clientWidth")
+    drawn = base64.b64decode((picture.get_attribute("src") or "").partition(",")[2]).decode()
+    boxes = drawn.count('class="node"') - 2  # the marks of start and end are nodes too
+    assert boxes == min(truth["activities"], MOST_ACTIVITIES)
+    assert drawn.count('class="edge"') <= MOST_EDGES
+    folded = re.search(r"([\d,]+) rare activities are folded into one", dialog.inner_text())
+    told = int(folded[1].replace(",", "")) if folded else 0
+    assert told == truth["activities"] - (boxes - bool(told)), "what is not drawn is said"
+    shoot(page, f"process-map-{activities}", tmp_path)

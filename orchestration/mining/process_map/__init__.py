@@ -2,6 +2,6 @@
 
 from orchestration.mining.process_map.draw import Drawer, NotDrawn
 from orchestration.mining.process_map.fold import Edge, FoldedMap, Marker, fold
-from orchestration.mining.process_map.graph import dot_of
+from orchestration.mining.process_map.graph import caption, dot_of
 
-__all__ = ["Drawer", "Edge", "FoldedMap", "Marker", "NotDrawn", "dot_of", "fold"]
+__all__ = ["Drawer", "Edge", "FoldedMap", "Marker", "NotDrawn", "caption", "dot_of", "fold"]

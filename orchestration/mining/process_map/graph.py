@@ -4,17 +4,19 @@ from orchestration.mining.process_map.fold import Edge, FoldedMap, Marker
 
 _LONGEST_LABEL = 40
 
+# Graphviz knows how wide Arial's letters are, and every browser has a font like it. The dialog of Dagster's UI cuts off
+# what is wider than 12 inches, so a wide map is drawn smaller.
 _HEAD = """digraph {
-graph [rankdir=TB, nodesep=0.3, ranksep=0.45, bgcolor=white, fontname="sans-serif", fontsize=11, labelloc=b]
-node [shape=box, style="rounded,filled", fillcolor="#eaf2f8", color="#5d8aa8", fontname="sans-serif", fontsize=11]
-edge [color="#888888", fontname="sans-serif", fontsize=9, arrowsize=0.6]
+graph [rankdir=TB, nodesep=0.3, ranksep=0.45, bgcolor=white, size="12,400"]
+node [shape=box, style="rounded,filled", fillcolor="#eaf2f8", color="#5d8aa8", fontname="Arial", fontsize=11]
+edge [color="#888888", fontname="Arial", fontsize=9, arrowsize=0.6]
 start [shape=circle, label="", width=0.25, fillcolor="#7fb77e", color="#4f7f4e"]
 end [shape=doublecircle, label="", width=0.2, fillcolor="#d98880", color="#a04a42"]
 """
 
 
 def dot_of(folded: FoldedMap) -> str:
-    """The picture's description: nodes with their events, edges with passages and mean time, a caption."""
+    """The picture's description: nodes with their events, edges with passages and mean time."""
     numbers = {name: f"n{place}" for place, name in enumerate(folded.events)}
     most_events = max(folded.events.values(), default=1)
     most_passages = max((edge.frequency for edge in folded.edges), default=1)
@@ -29,7 +31,7 @@ def dot_of(folded: FoldedMap) -> str:
         ends = (end.value if isinstance(end, Marker) else numbers[end] for end in (edge.source, edge.target))
         width = 0.6 + 3.4 * edge.frequency / most_passages
         lines.append(f"{' -> '.join(ends)} [label={quoted(*_passages(edge))}, penwidth={width:.2f}]")
-    return f"{_HEAD}label={quoted(caption(folded))}\n" + "\n".join(lines) + "\n}\n"
+    return _HEAD + "\n".join(lines) + "\n}\n"
 
 
 def caption(folded: FoldedMap) -> str:

@@ -1,15 +1,18 @@
 """A process map becomes a picture of bounded size that says what it leaves out."""
 
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
 import pytest
 
-from orchestration.mining.process_map import Drawer, Edge, Marker, NotDrawn, dot_of, fold
+from orchestration.mining.process_map import Drawer, Edge, Marker, NotDrawn, caption, dot_of, fold
 
 SVG = "{http://www.w3.org/2000/svg}"
+WIDEST_POINTS = 12 * 72 + 10
+"""What the dialog of the UI shows whole, and Graphviz's own margin."""
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +41,15 @@ def nodes_and_edges(svg: str) -> Counter[str | None]:
 
 @pytest.mark.parametrize(("activities", "edges"), [(1, 1), (16, 60), (400, 40_000)])
 def test_a_map_of_any_size_is_drawn_within_its_bounds(drawer: Drawer, activities: int, edges: int) -> None:
-    svg = drawer.svg(dot_of(fold(*random_map(activities, edges))))
+    folded = fold(*random_map(activities, edges))
+    svg = drawer.svg(dot_of(folded))
     drawn = nodes_and_edges(svg)
     assert drawn["node"] == min(activities, 40) + 2, "and start and end"
     assert 0 < drawn["edge"] <= 150
-    told = " ".join(texts(svg))
+    width = re.match(r"([\d.]+)pt", ElementTree.fromstring(svg).attrib["width"])
+    assert width
+    assert float(width[1]) <= WIDEST_POINTS
+    told = caption(folded)
     assert ("361 rare activities are folded into one" in told) == (activities == 400)
     assert ("are not drawn" in told) == (activities == 400)
 
