@@ -25,7 +25,7 @@ from orchestration.connectors.probe import probe
 from tests.stages.local_ledger import LocalLedger
 
 ASKED = int(os.environ.get("CASETRAIL_HISTORIES", "0"))
-FEW, SOME = 15, 15
+FEW, SOME = 15, 8
 """Histories of the generated log in the quick suite, and of each real log in the slow one."""
 
 COLUMNS = ("id", "version", "case", "activity", "time", "who", "agent")
