@@ -116,7 +116,8 @@ class Workspaces(dg.ConfigurableResource):  # type: ignore[type-arg]
             ) as opened:
                 yield opened
         except Exception as error:
-            message = f"{error} (run {context.run.run_id})"[:2000]
+            told = str(error) or type(error).__name__
+            message = f"{told} (run {context.run.run_id})"[:2000]
             with (
                 suppress(jobs.AttemptOvertaken),  # somebody else has ended it, and said why
                 database.as_system(settings.system_dsn, workspace.id) as connection,

@@ -104,7 +104,7 @@ def build_process_models(
     Raises:
         UnusableEvents: The events break their contract.
         ProcessBuildFailed: A model or a data test failed.
-        Exception: Whatever `prepare` raises.
+        BaseException: Whatever `prepare` raises, and whatever interrupts this process.
     """
     frozen = freeze_manifest(manifest_cache)
     with _ONE_AT_A_TIME, tempfile.TemporaryDirectory(prefix="process-build-", dir=temp_directory) as scratch:
@@ -254,6 +254,9 @@ def _runner(frozen: Path | None = None) -> "dbtRunner":
 def _finished(session: "Session", outcome: "dbtRunnerResult") -> ProcessBuild:
     from dbt.artifacts.resources.types import NodeType
 
+    # dbt takes whatever ends it for its own error, an interruption of this process too.
+    if isinstance(outcome.exception, BaseException) and not isinstance(outcome.exception, Exception):
+        raise outcome.exception
     if session.error is not None:
         raise session.error
     results: list[RunResult] = list(getattr(outcome.result, "results", []))

@@ -1,10 +1,13 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import FrameType
 
 import duckdb
 import pytest
@@ -92,6 +95,30 @@ def test_an_error_of_the_caller_comes_back_as_it_is() -> None:
 
     with pytest.raises(LookupError, match="no such release"), build_process_models(prepare):
         pytest.fail("the body must not run")
+    assert len(built(ONE_CASE, Parameters())["cases"]) == 1
+
+
+class Interrupted(BaseException):
+    """As Dagster's, when a run is cancelled: it comes wherever the main thread happens to be."""
+
+
+def test_an_interruption_is_no_failure_of_the_build() -> None:
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise Interrupted
+
+    def prepare(connection: duckdb.DuckDBPyConnection) -> None:
+        assert threading.current_thread() is not threading.main_thread(), (
+            "it would not be dbt that is interrupted"
+        )
+        os.kill(os.getpid(), signal.SIGUSR1)
+        preparation(ONE_CASE, Parameters())(connection)
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with pytest.raises(Interrupted), build_process_models(prepare):
+            pytest.fail("the body must not run")
+    finally:
+        signal.signal(signal.SIGUSR1, before)
     assert len(built(ONE_CASE, Parameters())["cases"]) == 1
 
 
