@@ -1,11 +1,13 @@
 """docs/data-model.md against the specification, the migrated database and the contracts of the files."""
 
 import re
+from typing import get_args
 
 import psycopg
 import pytest
 import yaml
 
+from orchestration.mining.explain.records import Scope
 from orchestration.settings import Settings
 from orchestration.stages.event_contract import EVENT
 from tests.house.repository import PROJECT
@@ -72,6 +74,14 @@ def test_the_control_plane_is_the_migrated_database(installation: Settings) -> N
     for table, column, kind in rows:
         tables.setdefault(table, {})[column] = kind.replace("timestamp with time zone", "timestamptz")
     assert documented("1.") == tables
+
+
+def test_the_scopes_of_explanations_are_those_of_the_code(installation: Settings) -> None:
+    with psycopg.connect(installation.owner_dsn.get_secret_value()) as connection:
+        (rule,) = connection.execute(
+            "select pg_get_constraintdef(oid) from pg_constraint where conname = 'explainability_scope_check'"
+        ).fetchone() or ("",)
+    assert set(re.findall(r"'(\w+)'", rule)) == set(get_args(Scope))
 
 
 def test_events_are_those_of_the_contract() -> None:

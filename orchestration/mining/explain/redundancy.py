@@ -33,6 +33,8 @@ def needed_causes(
         causes: The causes of the model, the most important first.
         config: The thresholds: those of a gain.
     """
+    if not causes:
+        return []
     kept = list(causes)
     least = config.least_gain_share * model.fit.baseline_error
     losses = _losses_with(kept, model, cases, matrix, split, config)
