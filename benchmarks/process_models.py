@@ -64,11 +64,12 @@ CONTENDERS = (
 
 @dataclass(frozen=True)
 class Figures:
-    """What one run took: seconds, seconds, megabytes."""
+    """What one run took: seconds, seconds, megabytes; and of the CPU seconds those of conformance, where it is told."""
 
     cpu_seconds: float
     wall_seconds: float
     peak_mb: float
+    conformance_seconds: float | None = None
 
 
 def main() -> None:
@@ -124,6 +125,8 @@ def run(contender: Contender, python: Path, log: Path, result: Path) -> Figures:
 def check_equal(one: Path, other: Path) -> None:
     """Compare the results of two contenders: the same cases, variants and edges, and the same means.
 
+    A contender that measures no durations has nulls for means.
+
     Raises:
         AssertionError: They differ.
     """
@@ -138,7 +141,8 @@ def check_equal(one: Path, other: Path) -> None:
             full outer join read_parquet('{other / name}.parquet') as other using ({", ".join(keys)})
             where one.frequency is distinct from other.frequency
                 or not coalesce(
-                    abs(one.mean_seconds - other.mean_seconds) <= {MEAN_TOLERANCE} * (1 + one.mean_seconds), false
+                    abs(one.mean_seconds - other.mean_seconds) <= {MEAN_TOLERANCE} * (1 + one.mean_seconds),
+                    not exists (from read_parquet('{other / name}.parquet') where mean_seconds is not null)
                 )
             """
         ).fetchall()[0][0]
@@ -150,32 +154,47 @@ def peers_python(folder: Path) -> Path:
     """Give the interpreter of the peers' environment, made on first use from peers.txt."""
     environment = folder / "peers"
     python = environment / "bin" / "python"
-    if not (environment / "complete").exists():
+    complete, wanted = environment / "complete", (HERE / "peers.txt").read_text(encoding="utf-8")
+    if not complete.exists() or complete.read_text(encoding="utf-8") != wanted:
         venv.create(environment, with_pip=True, clear=True)
         install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*install, "-r", str(HERE / "peers.txt")], check=True)
-        (environment / "complete").touch()
+        complete.write_text(wanted, encoding="utf-8")
     return python
 
 
 def table(found: dict[str, list[Figures]]) -> str:
-    """Format medians, and CPU as a multiple of the first contender's and of the second's, as Markdown."""
+    """Format medians, and CPU and memory as multiples of the first contender's, CPU also of the second's, as Markdown.
+
+    Where a contender tells its conformance, a line below has it.
+    """
     medians = {
         name: Figures(
             cpu_seconds=statistics.median(figures.cpu_seconds for figures in runs),
             wall_seconds=statistics.median(figures.wall_seconds for figures in runs),
             peak_mb=max(figures.peak_mb for figures in runs),
+            conformance_seconds=statistics.median(times)
+            if (times := [f.conformance_seconds for f in runs if f.conformance_seconds is not None])
+            else None,
         )
         for name, runs in found.items()
     }
     bases = list(medians)[:2]
     heads = ["contender", "runs", "CPU s", "wall s", "peak MB", *(f"CPU / {base}" for base in bases)]
+    heads.append(f"memory / {bases[0]}")
     lines = [heads, ["---", *["---:"] * (len(heads) - 1)]]
     for name, figures in medians.items():
         ratios = [f"{figures.cpu_seconds / medians[base].cpu_seconds:.1f}" for base in bases]
+        ratios.append(f"{figures.peak_mb / medians[bases[0]].peak_mb:.1f}")
         numbers = [f"{figures.cpu_seconds:.1f}", f"{figures.wall_seconds:.1f}", f"{figures.peak_mb:.0f}"]
         lines.append([name, str(len(found[name])), *numbers, *ratios])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    rows = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    told = "".join(
+        f"{name}: {figures.conformance_seconds:.2f} s of the CPU are conformance to the happy path.\n"
+        for name, figures in medians.items()
+        if figures.conformance_seconds is not None
+    )
+    return f"{rows}\n{told}" if told else rows
 
 
 if __name__ == "__main__":
