@@ -1,3 +1,4 @@
+import inspect
 import json
 import os
 import shutil
@@ -191,6 +192,12 @@ def test_the_code_version_is_that_of_sql_and_contracts(copied_project: Path) -> 
     contract.write_text(described)
     macro = copied_project / "macros" / "traces.sql"
     macro.write_text(macro.read_text().replace("casetrail-variant-1", "casetrail-variant-2"))
+    assert code_version() != before
+
+
+def test_the_code_version_changes_with_the_conformance(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, read = code_version(), inspect.getsource
+    monkeypatch.setattr(inspect, "getsource", lambda module: read(module) + "\n")
     assert code_version() != before
 
 
