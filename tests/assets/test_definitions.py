@@ -53,6 +53,7 @@ OP_JOBS = {
     "remap_connector",
     "readmit_quarantine",
     "refresh_workspace",
+    "ask_analysis",
 }
 SECRETS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 
