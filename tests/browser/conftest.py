@@ -12,6 +12,8 @@ from tests.e2e.conftest import Casetrail, casetrail
 __all__ = ["casetrail"]
 
 CHROMIUM = Path("/usr/bin/chromium")
+PATIENCE = 120_000
+"""Milliseconds: another test runs beside this one, and a page that comes late is no wrong page."""
 SLUG, HOSTILE_SLUG = "acme", "mallory"
 STRANGER = "http://stranger.example/seen.png"
 HOSTILE_LOG = f"""case,activity,time,region
@@ -61,6 +63,7 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser, ui: str) -> Iterator[Page]:
     """A page that fails the test when it asks another host for anything, or reports an error."""
     opened = browser.new_page(viewport={"width": 1500, "height": 1100})
+    opened.set_default_timeout(PATIENCE)
     strangers: list[str] = []
     errors: list[str] = []
     opened.on("request", lambda request: None if _is_ours(request.url, ui) else strangers.append(request.url))

@@ -86,7 +86,7 @@ def test_the_page_of_an_asset_tells_its_group_and_columns(page: Page, ui: str) -
     for text in ("standing_analysis", "The canonical event log", "tie_order", "native_case_id"):
         expect(page.get_by_text(text).first).to_be_visible(timeout=WAIT)
     page.goto(f"{ui}/assets/cases")
-    expect(page.get_by_text("Last minus first event, in seconds.").first).to_be_visible(timeout=WAIT)
+    expect(page.get_by_text("From the first to the last event, in seconds").first).to_be_visible(timeout=WAIT)
 
 
 def test_a_materialisation_of_events_tells_what_it_is(
