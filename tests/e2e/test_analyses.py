@@ -10,6 +10,7 @@ import pytest
 from orchestration.demo.lead_to_cash import write_lead_to_cash
 from orchestration.services.dagster_processes import DagsterProcesses
 from tests.e2e.conftest import Casetrail
+from tests.e2e.ui import ENDED, DagsterUi
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -111,3 +112,35 @@ def test_an_analysis_whose_process_is_killed_has_failed_and_can_be_asked_again(r
     assert "killed" in ended["error_message"]
     again = released.json("analysis", "rerun", SLUG, job["id"])
     assert until(released, again["id"], lambda job: job["status"] == "succeeded")["provenance_id"]
+
+
+def test_a_question_from_the_launchpad_is_answered_and_can_be_verified(released: Casetrail) -> None:
+    ui = DagsterUi(released.settings())
+    before = {job["id"] for job in released.json("analysis", "list", SLUG)}
+    asked = {"workspace": SLUG, "parameters": {"filters": [SOUTH, {"kind": "variants", "top": 2}]}}
+    launched = ui.launch("ask_analysis", {"ops": {"ask": {"config": asked}}})
+    assert run_ended(ui, launched) == "SUCCESS"
+    (new,) = {job["id"] for job in released.json("analysis", "list", SLUG)} - before
+    assert any(new in message for message in ui.messages(launched))
+    assert (
+        until(released, new, lambda job: job["status"] not in ("queued", "running"))["status"] == "succeeded"
+    )
+    assert released.json("provenance", "verify", SLUG, "--analysis", new)["agrees"]
+
+
+def test_what_the_launchpad_may_not_ask_is_seen_in_its_run(released: Casetrail) -> None:
+    ui = DagsterUi(released.settings())
+    unknown = {"kind": "attribute", "name": "regin", "null": True}
+    asked = {"workspace": SLUG, "parameters": {"filters": [unknown]}}
+    launched = ui.launch("ask_analysis", {"ops": {"ask": {"config": asked}}})
+    assert run_ended(ui, launched) == "FAILURE"
+    (told,) = {failure for failure in ui.failures(launched) if "regin" in failure}
+    assert "filters[0].name: there is no attribute 'regin'" in told
+
+
+def run_ended(ui: DagsterUi, run_id: str) -> str:
+    deadline = time.monotonic() + 90
+    while (status := ui.status(run_id)) not in ENDED:
+        assert time.monotonic() < deadline, status
+        time.sleep(0.5)
+    return status
