@@ -10,10 +10,9 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections import defaultdict
 from pathlib import Path
 
-from benchmarks.process_models import Contender, Figures, check_equal, peers_python, run, table
+from benchmarks.process_models import Contender, peers_python, table, take_turns
 from benchmarks.synthetic_log import write_log
 
 FROM_THE_LOG = (("CASETRAIL_BENCH_RELEASE", "inside"),)
@@ -42,21 +41,8 @@ def main() -> None:
     folder = Path(os.environ.get("CASETRAIL_BENCH_DIR", Path(tempfile.gettempdir()) / "casetrail-bench"))
     log = write_log(folder, events=options.events, microseconds=False, layout=options.layout)
     peers = peers_python(folder)
-    found: dict[str, list[Figures]] = defaultdict(list)
-    first: Path | None = None
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        for turn in range(options.runs):
-            for contender in CONTENDERS:
-                if (turn > 0 and contender.slow) or (options.only and contender.name not in options.only):
-                    continue
-                result = Path(scratch) / f"{contender.name}-{turn}"
-                result.mkdir()
-                python = peers if contender.is_peer else Path(sys.executable)
-                found[contender.name].append(run(contender, python, log, result))
-                first = first or result
-                check_equal(first, result)
-                sys.stderr.write(f"{contender.name}: {found[contender.name][-1]}\n")
-    sys.stdout.write(table(found))
+    contenders = [c for c in CONTENDERS if not options.only or c.name in options.only]
+    sys.stdout.write(table(take_turns(contenders, options.runs, {"s": log}, peers, folder)))
     if options.cases:
         subprocess.run(
             [sys.executable, "-m", "benchmarks.contributions", "--cases", str(options.cases)], check=True

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import venv
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,10 +95,25 @@ def main() -> None:
         for grain in sorted({contender.log for contender in contenders})
     }
     peers = peers_python(folder) if options.peers else None
+    sys.stdout.write(table(take_turns(contenders, options.runs, logs, peers, folder)))
+
+
+def take_turns(
+    contenders: Sequence[Contender], runs: int, logs: Mapping[str, Path], peers: Path | None, folder: Path
+) -> dict[str, list[Figures]]:
+    """Run the contenders one after the other, so many times; of the same log they must find the same.
+
+    Args:
+        contenders: Who runs; slow ones only once.
+        runs: How many turns.
+        logs: The log of each grain.
+        peers: The Python of the peers' environment.
+        folder: Where results are kept until the end.
+    """
     found: dict[str, list[Figures]] = defaultdict(list)
     reference: dict[str, Path] = {}
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        for turn in range(options.runs):
+        for turn in range(runs):
             for contender in contenders:
                 if turn > 0 and contender.slow:
                     continue
@@ -107,7 +123,7 @@ def main() -> None:
                 found[contender.name].append(run(contender, python, logs[contender.log], result))
                 check_equal(reference.setdefault(contender.log, result), result)
                 sys.stderr.write(f"{contender.name}: {found[contender.name][-1]}\n")
-    sys.stdout.write(table(found))
+    return found
 
 
 def run(contender: Contender, python: Path, log: Path, result: Path) -> Figures:

@@ -6,7 +6,8 @@ import pyarrow as pa
 from pm4py.algo.discovery.dfg.adapters.pandas.df_statistics import get_dfg_graph
 from pm4py.statistics.traces.generic.pandas.case_statistics import get_variants_df_with_case_duration
 
-from benchmarks.contenders.clock import LOG, clock, report
+from benchmarks.contenders.clock import LOG, clock
+from benchmarks.contenders.pm4py_report import report_statistics
 from benchmarks.contenders.question import ACTIVITY, LEAST_SECONDS
 
 with clock():
@@ -28,21 +29,4 @@ with clock():
     frequencies, durations = get_dfg_graph(
         events, measure="both", sort_caseid_required=False, sort_timestamp_along_case_id=False
     )
-report(
-    pa.table(
-        {
-            "activities": [list(variant) for variant in variants.index],
-            "frequency": variants["size"].to_numpy(),
-            "mean_seconds": variants["mean"].to_numpy(),
-        }
-    ),
-    pa.table(
-        {
-            "source": [source for source, _ in frequencies],
-            "target": [target for _, target in frequencies],
-            "frequency": list(frequencies.values()),
-            "mean_seconds": [durations[edge] for edge in frequencies],
-        }
-    ),
-    cases=len(cases),
-)
+report_statistics(variants, frequencies, durations, len(cases))

@@ -16,7 +16,8 @@ from pm4py.algo.discovery.dfg.adapters.pandas.df_statistics import get_dfg_graph
 from pm4py.objects.log.util import pandas_numpy_variants
 from pm4py.statistics.traces.generic.pandas.case_statistics import get_variants_df_with_case_duration
 
-from benchmarks.contenders.clock import LOG, clock, report
+from benchmarks.contenders.clock import LOG, clock
+from benchmarks.contenders.pm4py_report import report_statistics
 
 CASE, TIME = "case:concept:name", "time:timestamp"
 
@@ -52,21 +53,4 @@ with clock():
         sort_caseid_required=False,
         sort_timestamp_along_case_id=False,
     )
-report(
-    pa.table(
-        {
-            "activities": [list(variant) for variant in variants.index],
-            "frequency": variants["size"].to_numpy(),
-            "mean_seconds": variants["mean"].to_numpy(),
-        }
-    ),
-    pa.table(
-        {
-            "source": [source for source, _ in frequencies],
-            "target": [target for _, target in frequencies],
-            "frequency": list(frequencies.values()),
-            "mean_seconds": [durations[edge] for edge in frequencies],
-        }
-    ),
-    cases=len(cases),
-)
+report_statistics(variants, frequencies, durations, len(cases))

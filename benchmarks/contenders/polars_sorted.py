@@ -7,6 +7,7 @@ os.environ["POLARS_MAX_THREADS"] = "2"
 import polars as pl
 
 from benchmarks.contenders.clock import LOG, clock, report
+from benchmarks.contenders.polars_map import process_map
 
 with clock():
     events = (
@@ -24,21 +25,9 @@ with clock():
         pl.len().alias("frequency"),
         ((pl.col("end_ts") - pl.col("start_ts")).dt.total_microseconds().mean() / 1e6).alias("mean_seconds"),
     )
-    process_map = (
-        events.lazy()
-        .select(
-            pl.col("activity").alias("source"),
-            pl.col("activity").shift(-1).alias("target"),
-            (pl.col("timestamp").shift(-1) - pl.col("timestamp")).dt.total_microseconds().alias("elapsed_us"),
-            (pl.col("global_case_id") == pl.col("global_case_id").shift(-1)).alias("same_case"),
-        )
-        .filter("same_case")
-        .group_by("source", "target")
-        .agg(pl.len().alias("frequency"), (pl.col("elapsed_us").mean() / 1e6).alias("mean_seconds"))
-        .collect()
-    )
+    edges = process_map(events)
 report(
     variants.with_columns(pl.col("activities").cast(pl.List(pl.String))).to_arrow(),
-    process_map.with_columns(pl.col("source", "target").cast(pl.String)).to_arrow(),
+    edges.with_columns(pl.col("source", "target").cast(pl.String)).to_arrow(),
     cases=cases.height,
 )
