@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from orchestration.cli.printing import cell, print_json, print_rows
-from orchestration.cli.question import question, standing_parameters, told_problems, wait_for_answer
-from orchestration.cli.workspace import ActingUser, AsJson, WorkspaceName, acting
+from orchestration.cli.question import question, standing_parameters, wait_for_answer
+from orchestration.cli.workspace import ActingUser, AsJson, WorkspaceName, acting, told_problems
 from orchestration.control_plane import analyses, jobs, releases, workspaces
 from orchestration.control_plane.jobs import AnalysisJob
 from orchestration.control_plane.workspaces import Workspace

@@ -2,8 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ import typer
 from orchestration.cli.progress import ProgressLine
 from orchestration.cli.workspace import acting
 from orchestration.control_plane import jobs
-from orchestration.control_plane.errors import ControlPlaneError, InvalidInput
 from orchestration.control_plane.jobs import AnalysisJob
 from orchestration.control_plane.workspaces import Workspace
 from orchestration.stages.question import UnusableQuestion, parameters_of
@@ -63,20 +61,6 @@ def standing_parameters(
     completion = {"end_activities": end_activities, "silence_days": silence_days}
     asked = {"explanation": _json(explanation, "--explanation")} if explanation else {}
     return parameters_of({"completion": completion, "happy_path": happy_path, "calendar": calendar, **asked})
-
-
-@contextmanager
-def told_problems() -> Iterator[None]:
-    """What is wrong is told on standard error.
-
-    Raises:
-        typer.Exit: with 2 for a question that cannot be asked, with 1 for what is refused or not there.
-    """
-    try:
-        yield
-    except ControlPlaneError as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(2 if isinstance(error, InvalidInput) else 1) from None
 
 
 def wait_for_answer(

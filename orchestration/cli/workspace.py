@@ -108,19 +108,30 @@ def list_members(workspace: WorkspaceName, acting_user: ActingUser = None, as_js
 
 
 @contextmanager
-def acting(email: str | None) -> Iterator[Connection]:
-    """A transaction as this user (None: the operator); what goes wrong is told in one line.
+def told_problems() -> Iterator[None]:
+    """What goes wrong is told in one line on standard error.
 
     Raises:
         typer.Exit: with 2 for unusable input, with 1 for what is refused, unknown or out of reach.
     """
     try:
-        settings = load_settings()
-        with as_user(settings.app_dsn, email or settings.operator) as connection:
-            yield connection
+        yield
     except (ControlPlaneError, ServicesNotRunning, SettingsError) as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(2 if isinstance(error, InvalidInput) else 1) from None
+
+
+@contextmanager
+def acting(email: str | None) -> Iterator[Connection]:
+    """A transaction as this user (None: the operator).
+
+    Raises:
+        typer.Exit: as ``told_problems``.
+    """
+    with told_problems():
+        settings = load_settings()
+        with as_user(settings.app_dsn, email or settings.operator) as connection:
+            yield connection
 
 
 def _print(rows: Sequence[Mapping[str, Any]], shown: Sequence[str], as_json: bool) -> None:

@@ -5,13 +5,14 @@ made from the IANA data of ``zoneinfo`` so that whole columns are converted by a
 """
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
 from orchestration.connectors.errors import InvalidMapping
+from orchestration.utc_offsets import offset_at, offset_changes
 
 Kind = Literal["regular", "gap", "overlap"]
 
@@ -59,8 +60,8 @@ def intervals(tz: ZoneInfo, first: date, last: date) -> list[Interval]:
     start = datetime(first.year, first.month, first.day)
     end = datetime(last.year, last.month, last.day) + _DAY
     result: list[Interval] = []
-    offset = _offset(tz, start - 2 * _DAY)
-    for moment, after in _transitions(tz, start - 2 * _DAY, end + 2 * _DAY):
+    offset = offset_at(tz, start - 2 * _DAY)
+    for moment, after in offset_changes(tz, start - 2 * _DAY, end + 2 * _DAY):
         until, again = moment + offset, moment + after
         if after > offset:
             result.append(Interval(start, until, offset, "regular"))
@@ -92,29 +93,3 @@ def rules(covering: list[Interval]) -> pa.Table:
         [pa.array(column, field.type) for column, field in zip(columns, RULES_SCHEMA, strict=True)],
         schema=RULES_SCHEMA,
     )
-
-
-def _transitions(tz: ZoneInfo, start: datetime, end: datetime) -> list[tuple[datetime, timedelta]]:
-    """(UTC moment, offset after it) of each change of offset between two naive UTC times."""
-    found = []
-    low, before = start, _offset(tz, start)
-    while low < end:
-        high = low + _DAY
-        after = _offset(tz, high)
-        if after != before:
-            found.append((_bisect(tz, low, high), after))
-        low, before = high, after
-    return found
-
-
-def _bisect(tz: ZoneInfo, low: datetime, high: datetime) -> datetime:
-    """The first whole second after ``low`` with the offset that holds at ``high``."""
-    target = _offset(tz, high)
-    while high - low > timedelta(seconds=1):
-        middle = low + timedelta(seconds=(high - low) // timedelta(seconds=2))
-        low, high = (low, middle) if _offset(tz, middle) == target else (middle, high)
-    return high
-
-
-def _offset(tz: ZoneInfo, utc: datetime) -> timedelta:
-    return utc.replace(tzinfo=UTC).astimezone(tz).utcoffset() or timedelta(0)

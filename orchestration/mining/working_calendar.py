@@ -7,11 +7,13 @@ saving time skips is not worked, and one that it doubles is worked twice. Not he
 import itertools
 import re
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from orchestration.utc_offsets import offset_at, offset_changes
 
 _HOURS = re.compile(r"((?:[01]\d|2[0-3]):[0-5]\d)-((?:[01]\d|2[0-3]):[0-5]\d|24:00)")
 _DAY = timedelta(days=1)
@@ -108,7 +110,7 @@ class WorkingCalendar(BaseModel):
     def local_midnight(self, day: date) -> datetime:
         """The moment (naive UTC) with the offset of the day's UTC midnight at which the day begins there."""
         midnight = _midnight(day)
-        return midnight - _offset(ZoneInfo(self.time_zone), midnight)
+        return midnight - offset_at(ZoneInfo(self.time_zone), midnight)
 
     def _pieces(self, start: datetime, end: datetime) -> Iterator[Interval]:
         """Working time between two moments, cut where the offset from UTC changes and at local midnights."""
@@ -138,27 +140,11 @@ def _midnight(day: date) -> datetime:
 
 def _spans(zone: ZoneInfo, start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime, timedelta]]:
     """The time between two moments, in spans of one offset from UTC."""
-    since, low, offset = start, start, _offset(zone, start)
-    while low < end:
-        high = min(low + _DAY, end)
-        if _offset(zone, high) != offset:
-            change = _change(zone, low, high)
-            yield since, change, offset
-            since, offset = change, _offset(zone, high)
-        low = high
+    since, offset = start, offset_at(zone, start)
+    for change, after in offset_changes(zone, start, end):
+        if change >= end:
+            break
+        yield since, change, offset
+        since, offset = change, after
     if since < end:
         yield since, end, offset
-
-
-def _change(zone: ZoneInfo, low: datetime, high: datetime) -> datetime:
-    """The first whole second after ``low`` with the offset that holds at ``high``."""
-    target = _offset(zone, high)
-    while high - low > timedelta(seconds=1):
-        middle = low + timedelta(seconds=(high - low) // timedelta(seconds=2))
-        low, high = (low, middle) if _offset(zone, middle) == target else (middle, high)
-    return high
-
-
-def _offset(zone: ZoneInfo, utc: datetime) -> timedelta:
-    """The zone's offset from UTC at a naive UTC time."""
-    return utc.replace(tzinfo=UTC).astimezone(zone).utcoffset() or timedelta(0)

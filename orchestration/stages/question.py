@@ -1,10 +1,12 @@
 """From given JSON to the parameters of an analysis, and what is told when they make none."""
 
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from orchestration.control_plane.errors import InvalidInput
+from orchestration.mining.explain.question import Target
+from orchestration.mining.filters import Filter
 from orchestration.stages.workbench import AnalysisParameters
 
 
@@ -39,10 +41,10 @@ def _problems(error: ValidationError) -> list[str]:
     return lines
 
 
-_KINDS = frozenset(
-    (
-        *("time", "activities", "follows", "start_activity", "end_activity", "attribute", "resource"),
-        *("variants", "cycle_time", "case_size", "state", "all", "any", "not"),
-        *("transition", "rework", "outcome"),
-    )
-)
+def _kinds(union: Any) -> set[str]:
+    """The values of ``kind`` in a union that it discriminates."""
+    models = get_args(get_args(union)[0])
+    return {kind for model in models for kind in get_args(model.model_fields["kind"].annotation)}
+
+
+_KINDS = _kinds(Filter) | _kinds(Target)

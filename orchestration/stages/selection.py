@@ -11,6 +11,7 @@ from datetime import datetime
 
 import duckdb
 
+from orchestration import utc_offsets
 from orchestration.mining import event_log, working_calendar, working_time
 from orchestration.mining.event_log import log_sql
 from orchestration.mining.filters import select_cases
@@ -31,7 +32,7 @@ from orchestration.stages.workbench import (
 )
 
 SELECTION_VERSION = source_version(
-    sys.modules[__name__], event_log, filter_sql, working_calendar, working_time
+    sys.modules[__name__], event_log, filter_sql, working_calendar, working_time, utc_offsets
 )
 
 

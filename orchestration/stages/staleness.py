@@ -6,6 +6,7 @@ The stages use them to carry months over, the planner to start runs, the release
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
+from orchestration import utc_offsets
 from orchestration.control_plane.staging import StagedFile
 from orchestration.mining import working_calendar, working_time
 from orchestration.mining.dbt_build import code_version
@@ -20,7 +21,7 @@ EXPLANATION_WINDOW_MONTHS = DEFAULT_QUESTION.window_months
 
 PROCESS_VERSION = code_version()
 
-WORKING_TIME_VERSION = source_version(working_calendar, working_time)
+WORKING_TIME_VERSION = source_version(working_calendar, working_time, utc_offsets)
 
 CODE_VERSION = digest([EVENTS_VERSION, SCHEMA_VERSION, PROCESS_VERSION, WORKING_TIME_VERSION, EXPLAIN_CONFIG])
 """Of everything below: where it differs, what was found whole may be stale."""

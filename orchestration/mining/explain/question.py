@@ -55,7 +55,14 @@ class TransitionTarget(_Target):
         return f"time from {self.source} to {self.target}"
 
 
-class ReworkTarget(_Target):
+class _YesNoTarget(_Target):
+    @property
+    def unit(self) -> Unit:
+        """A yes/no."""
+        return "probability"
+
+
+class ReworkTarget(_YesNoTarget):
     """Whether ``activity``, or without it any activity, happens again in the case.
 
     Features are what was known at the first ``landmark``: without one, when the activity first happened, or at the
@@ -67,17 +74,12 @@ class ReworkTarget(_Target):
     landmark: Activity | None = None
 
     @property
-    def unit(self) -> Unit:
-        """A yes/no."""
-        return "probability"
-
-    @property
     def words(self) -> str:
         """The target in a sentence."""
         return f"repetition of {self.activity or 'any activity'}"
 
 
-class OutcomeTarget(_Target):
+class OutcomeTarget(_YesNoTarget):
     """Whether ``activity`` happens after the first ``landmark``, or without one after the first event.
 
     Features are what was known at that moment.
@@ -86,11 +88,6 @@ class OutcomeTarget(_Target):
     kind: Literal["outcome"]
     activity: Activity
     landmark: Activity | None = None
-
-    @property
-    def unit(self) -> Unit:
-        """A yes/no."""
-        return "probability"
 
     @property
     def words(self) -> str:
