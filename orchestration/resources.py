@@ -50,6 +50,23 @@ def _keep_connections(instance: dg.DagsterInstance) -> None:
         instance.optimize_for_webserver(statement_timeout=60_000, pool_recycle=3600, max_overflow=5)
 
 
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """What interrupts the block leaves it as itself: Dagster then sees a run that was cancelled, not one that failed.
+
+    DuckDB ends a query with a plain RuntimeError, and names the interruption as its cause.
+    """
+    try:
+        yield
+    except Exception as error:
+        behind: BaseException | None = error
+        while isinstance(behind, Exception):
+            behind = behind.__cause__ or behind.__context__
+        if behind:
+            raise behind from None
+        raise
+
+
 class Workspaces(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Opens a workspace for a run: its ledger, its scoped credentials, its working tree."""
 
@@ -70,15 +87,18 @@ class Workspaces(dg.ConfigurableResource):  # type: ignore[type-arg]
         prove_alive(settings.system_dsn, context.run.run_id)
         _keep_connections(context.instance)
         begin = self._begin(slug, context)
-        with open_workspace(
-            settings,
-            slug,
-            context.run.run_id,
-            connect=self.duckdb.get_connection,
-            s3_client=self._s3_client,
-            as_of=begin.as_of,
-            progress=context.log.info,
-        ) as opened:
+        with (
+            interruptible(),
+            open_workspace(
+                settings,
+                slug,
+                context.run.run_id,
+                connect=self.duckdb.get_connection,
+                s3_client=self._s3_client,
+                as_of=begin.as_of,
+                progress=context.log.info,
+            ) as opened,
+        ):
             if opened.job.status != "running":
                 with database.as_system(settings.system_dsn, opened.workspace.id) as connection:
                     jobs.start(connection, opened.workspace.id, opened.job.id)
@@ -106,14 +126,17 @@ class Workspaces(dg.ConfigurableResource):  # type: ignore[type-arg]
         if is_cancelled:
             raise Cancelled(analyses.CANCELLED_BEFORE_ITS_START)
         try:
-            with open_analysis(
-                settings,
-                started,
-                context.run.run_id,
-                connect=self.duckdb.get_connection,
-                s3_client=self._s3_client,
-                progress=context.log.info,
-            ) as opened:
+            with (
+                interruptible(),
+                open_analysis(
+                    settings,
+                    started,
+                    context.run.run_id,
+                    connect=self.duckdb.get_connection,
+                    s3_client=self._s3_client,
+                    progress=context.log.info,
+                ) as opened,
+            ):
                 yield opened
         except Exception as error:
             told = str(error) or type(error).__name__

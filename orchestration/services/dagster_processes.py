@@ -22,7 +22,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
-from orchestration.services.ports import choose_ports, is_free
+from orchestration.services.ports import choose_ports, claim
 from orchestration.services.processes import ProcessFile, pause, tail
 from orchestration.settings import Installation, Settings, SettingsError, inherited_environment
 
@@ -166,11 +166,11 @@ def choose_webserver_port(installation: Installation, kept: int | None, *, is_ru
     if is_running:
         return kept or wanted
     if "webserver_port" in installation.model_fields_set:
-        if not is_free(wanted, host):
+        if not claim(wanted, host):
             raise SettingsError(f"CASETRAIL_WEBSERVER_PORT: port {wanted} is taken; choose another one.")
         return wanted
     for port in (kept, wanted):
-        if port and is_free(port, host):
+        if port and claim(port, host):
             return port
     return choose_ports(1)[0]
 

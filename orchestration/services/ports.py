@@ -2,6 +2,7 @@
 
 import random
 import socket
+import sys
 
 LOOPBACK = "127.0.0.1"
 
@@ -19,6 +20,27 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
         except OSError:
             return False
         return True
+
+
+_claims: dict[int, socket.socket] = {}
+
+
+def claim(port: int, host: str = LOOPBACK) -> bool:
+    """Take a port for a server that is about to be started; False if a program holds it, or another process claimed it.
+
+    Between the choice of a port and the first moment that a server listens on it, two installations that start together
+    would both find it free. A claim lasts as long as this process. It is known to Linux alone.
+    """
+    if sys.platform == "linux" and port not in _claims:
+        # A name outside the file system, which the kernel gives to one socket at a time.
+        mark = socket.socket(socket.AF_UNIX)
+        try:
+            mark.bind(f"\0casetrail-port-{port}")
+        except OSError:
+            mark.close()
+            return False
+        _claims[port] = mark
+    return is_free(port, host)
 
 
 def choose_ports(count: int) -> list[int]:
