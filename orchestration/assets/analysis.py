@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration.assets.bottlenecks import bottleneck_table
+from orchestration.assets.comparisons import comparison_table
 from orchestration.assets.pictures import draw_months
 from orchestration.assets.reporting import numbers
 from orchestration.control_plane import analyses, database
@@ -92,7 +93,7 @@ def _pictures(opened: OpenedWorkspace, outcomes: Sequence[MonthOutcome]) -> Mapp
 
 
 def _summary(outcomes: Sequence[MonthOutcome]) -> dict[str, Any]:
-    """The months of a dataset together: rows and other counts; of the whole analysis, its narrative."""
+    """The months of a dataset together: rows and other counts; of the whole analysis, what explains it."""
     totals: Counter[str] = Counter()
     for outcome in outcomes:
         totals.update(
@@ -105,6 +106,7 @@ def _summary(outcomes: Sequence[MonthOutcome]) -> dict[str, Any]:
         "months": len(outcomes),
         **told,
         **bottleneck_table(whole),
+        **comparison_table(whole),
         **totals,
         "state": dg.MetadataValue.text(outcomes[-1].state),
     }

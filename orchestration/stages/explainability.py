@@ -148,13 +148,16 @@ def _table(month: str, explanations: Sequence[Explanation]) -> pa.Table:
 
 
 def _stats(explanations: Sequence[Explanation]) -> dict[str, Any]:
-    """What the UI shows: the narrative, the fit, and the steps that take most time."""
+    """What the UI shows: the narrative, the fit, the steps that take most time, and what changed."""
     found = explanations[0].features
     fit = found["fit"] or {}
     steps = [
         {**{name: e.features[name] for name in _STEP}, "factors": [f["name"] for f in e.features["factors"]]}
         for e in explanations
         if e.scope == "bottleneck"
+    ]
+    compared = [
+        {"summary": e.summary, "features": e.features} for e in explanations if e.scope == "comparison"
     ]
     return {
         "status": found["status"],
@@ -163,6 +166,7 @@ def _stats(explanations: Sequence[Explanation]) -> dict[str, Any]:
         "steps": steps,
         "top": [[f"{s['source']} > {s['target']}", round(s["total_seconds"] / 86_400, 1)] for s in steps],
         **({"share_of_slowest_step": steps[0]["share"]} if steps else {}),
+        **({"comparison": compared} if compared else {}),
         "completed_cases": found["window"]["completed"],
         **{name: fit[name] for name in ("r2", "brier_skill", "auc") if name in fit},
     }

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from orchestration.assets.comparisons import comparison_table
 from orchestration.connectors.mapping import Mapping
 from orchestration.stages.comparison import compare_sides
 from orchestration.stages.explainability import stage_explanations
@@ -108,6 +109,12 @@ def test_a_comparison_is_told_of_the_whole_analysis_and_leaves_the_months(bench:
         # Of ten cases in the south two are paid for, elsewhere nine.
         assert shares["pay"] == [pytest.approx(1.0, abs=0.2), pytest.approx(0.2, abs=0.2)]
         assert shares["cancel"][1] > shares["cancel"][0]
+        table = comparison_table(bench.tree.files("explanations")["all"].stats)
+        assert table["comparison"].value == told[0]["summary"]
+        told_of = {
+            (row.data["what"], row.data["name"]): row.data["compared"] for row in table["changes"].records
+        }
+        assert told_of["activity", "pay"] == pytest.approx(100 * shares["pay"][1], abs=1e-3)
     finally:
         _ask(bench, {})
         stage_explanations(bench, months)
