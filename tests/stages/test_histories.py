@@ -191,6 +191,10 @@ UPLOAD_BOTH = [Step("upload", rows=(OLD,)), Step("upload", rows=(NEW,))]
 @example(history=[*UPLOAD_BOTH, Step("refresh"), Step("retract"), Step("retract")], keyed=False)
 # Killed between the profiles of a home month and its explanation; then the month's only case moves away.
 @example(history=[UPLOAD_BOTH[1], Step("killed", 5), UPLOAD_BOTH[0]], keyed=False)
+# The first month is raised over what has landed and is in no release yet.
+@example(
+    history=[UPLOAD_BOTH[0], Step("first_month", 1), Step("refresh"), Step("first_month", 0)], keyed=True
+)
 @tried(ASKED // 2 or FEW)
 @pytest.mark.timeout(7200)
 def test_a_history_ends_as_a_clean_upload_of_its_final_state(
