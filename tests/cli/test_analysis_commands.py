@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -118,6 +119,21 @@ def test_unknown_names_are_refused_and_nothing_is_queued(released: Settings) -> 
         "filters[1].name: there is no attribute 'Region'; there are 'region'",
         "filters[2].in: there is no resource 'Bo'; there are 'Ann', 'Bob'",
     ]
+    assert queued(released) == before
+
+
+def test_an_unknown_name_in_a_comparison_is_refused_and_nothing_is_queued(
+    released: Settings, tmp_path: Path
+) -> None:
+    before = queued(released)
+    northern = {"kind": "attribute", "name": "regoin", "in": ["north"]}
+    sides = {"reference": {"to": "2024-01"}, "compared": {"name": "north", "filters": [northern]}}
+    (tmp_path / "question.json").write_text(json.dumps({"comparison": sides}))
+    refused = run(released, "analysis", "run", SLUG, "--parameters", str(tmp_path / "question.json"))
+    assert refused.exit_code == 2
+    assert refused.stderr == (
+        "Error: comparison.compared.filters[0].name: there is no attribute 'regoin'; there are 'region'\n"
+    )
     assert queued(released) == before
 
 

@@ -3,12 +3,15 @@
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from orchestration.automation.tags import ANALYSIS_TAG
 from orchestration.demo.lead_to_cash import write_lead_to_cash
 from orchestration.services.dagster_processes import DagsterProcesses
+from tests.e2e import plain_comparison as plain
 from tests.e2e.conftest import Casetrail
 from tests.e2e.ui import ENDED, DagsterUi
 
@@ -112,6 +115,80 @@ def test_an_analysis_whose_process_is_killed_has_failed_and_can_be_asked_again(r
     assert "killed" in ended["error_message"]
     again = released.json("analysis", "rerun", SLUG, job["id"])
     assert until(released, again["id"], lambda job: job["status"] == "succeeded")["provenance_id"]
+
+
+def test_a_comparison_tells_what_plain_python_finds_in_the_events(
+    released: Casetrail, tmp_path: Path
+) -> None:
+    reminded = {"kind": "activities", "mode": "with", "activities": ["Remind customer"]}
+    sides = {
+        "reference": {"name": "left alone", "to": "2024-02", "filters": [{"kind": "not", "of": reminded}]},
+        "compared": {"name": "reminded", "from": "2024-03", "filters": [reminded]},
+    }
+    question = tmp_path / "question.json"
+    question.write_text(json.dumps({"filters": [{"kind": "not", "of": SOUTH}], "comparison": sides}))
+    acting = ("--as", f"ada@{SLUG}.example")
+    job = ask(released, "--parameters", str(question), "--wait", *acting)
+    assert job["status"] == "succeeded", job["error_message"]
+    shown = released.json("analysis", "show", SLUG, job["id"], *acting)
+    told = [row for row in shown["explanations"] if row["scope"] == "comparison"]
+    difference, transitions, activities, paths = (row["features"] for row in told)
+
+    events = (
+        "select global_case_id, activity, timestamp, tie_order, attributes ->> 'region' as region from events"
+    )
+    cases = [
+        case
+        for case in plain.cases_of(released.query(SLUG, events, "--rows", "20000", *acting))
+        if case[0]["region"] != "South"
+    ]
+    expected = [
+        [case for case in cases if f"{case[0]['timestamp']:%Y-%m}" <= "2024-02" and not is_reminded(case)],
+        [case for case in cases if f"{case[0]['timestamp']:%Y-%m}" >= "2024-03" and is_reminded(case)],
+    ]
+    assert difference["cases"] == [len(side) for side in expected]
+    assert (*difference["means_seconds"], *seconds(difference, "difference", "standard_error")) == (
+        pytest.approx(plain.means(expected), rel=1e-5)
+    )
+    same(
+        plain.transition_changes(expected),
+        [
+            (
+                f"{c['source']} → {c['target']}",
+                *c["seconds_per_case"],
+                *seconds(c, "change", "standard_error"),
+            )
+            for c in transitions["changes"]
+        ],
+    )
+    for changed, names in ((activities, plain.activities), (paths, plain.path)):
+        found = [(c["name"], *c["shares"], c["change"], c["standard_error"]) for c in changed["changes"]]
+        same(plain.share_changes(expected, names), found)
+    assert activities["changes"][0]["name"] == "Remind customer"
+
+    ui = DagsterUi(released.settings())
+    (run,) = ui.runs(ANALYSIS_TAG, job["id"])
+    shown_in_ui = ui.materialised(run["runId"])["analysis_explanations", f"{job['id']}|{SLUG}"]
+    assert shown_in_ui["comparison"] == told[0]["summary"]
+    table = ui.tables(run["runId"])["analysis_explanations"]["changes"]
+    assert table[0]["compared"] == pytest.approx(difference["means_seconds"][1] / 86_400, abs=1e-3)
+    assert {row["what"] for row in table} == {"mean", "within", "transition", "activity", "path"}
+
+
+def is_reminded(case: plain.Case) -> bool:
+    return "Remind customer" in plain.activities(case)
+
+
+def seconds(features: dict[str, Any], *names: str) -> list[float]:
+    return [features[f"{name}_seconds"] for name in names]
+
+
+def same(expected: list[plain.Told], found: list[tuple[Any, ...]]) -> None:
+    """The same changes in the same order; features are stored with six digits."""
+    assert expected
+    assert [name for name, *_ in found] == [name for name, *_ in expected]
+    for (_, *figures), (_, *wanted) in zip(found, expected, strict=True):
+        assert figures == pytest.approx(wanted, rel=1e-5, abs=1e-9)
 
 
 def test_a_question_from_the_launchpad_is_answered_and_can_be_verified(released: Casetrail) -> None:

@@ -31,7 +31,7 @@ query ($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on Partit
 """
 _MATERIALISED = """
 query ($id: ID!) { runOrError(runId: $id) { ... on Run { assetMaterializations { assetKey { path } partition
-  metadataEntries { label ... on TextMetadataEntry { text } } } } } }
+  metadataEntries { label ... on TextMetadataEntry { text } ... on TableMetadataEntry { table { records } } } } } } }
 """
 _MESSAGES = """
 query ($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events { ... on MessageEvent { message } } } } }
@@ -127,13 +127,29 @@ class DagsterUi:
 
     def materialised(self, run_id: str) -> dict[tuple[str, str], dict[str, str]]:
         """(Asset, partition) -> texts of the metadata, for every materialisation of a run."""
-        found = self.ask(_MATERIALISED, id=run_id)["runOrError"]["assetMaterializations"]
         return {
             (m["assetKey"]["path"][-1], m["partition"]): {
                 entry["label"]: entry["text"] for entry in m["metadataEntries"] if "text" in entry
             }
-            for m in found
+            for m in self._materialisations(run_id)
         }
+
+    def tables(self, run_id: str) -> dict[str, dict[str, list[dict[str, Any]]]]:
+        """Asset -> name -> rows of the tables in the metadata, of a run that materialised each asset once."""
+        return {
+            m["assetKey"]["path"][-1]: {
+                entry["label"]: [json.loads(record) for record in entry["table"]["records"]]
+                for entry in m["metadataEntries"]
+                if "table" in entry
+            }
+            for m in self._materialisations(run_id)
+        }
+
+    def _materialisations(self, run_id: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.ask(_MATERIALISED, id=run_id)["runOrError"][
+            "assetMaterializations"
+        ]
+        return found
 
     def messages(self, run_id: str) -> list[str]:
         """What the log of a run says."""

@@ -84,6 +84,25 @@ def test_an_unknown_activity_is_told_with_its_place_and_what_there_is(released: 
     assert all(set(line.split("; there are ")[1].split(", ")) == known for line in told)
 
 
+def test_an_unknown_name_on_a_side_of_a_comparison_is_told_with_its_place(released: Workbench) -> None:
+    paid = {"kind": "activities", "mode": "with", "activities": ["payed"]}
+    sides = {
+        "reference": {"name": "unpaid", "filters": [{"kind": "not", "of": paid}]},
+        "compared": {
+            "name": "northern",
+            "from": "2024-02",
+            "filters": [
+                {"kind": "attribute", "name": "regoin", "in": ["north"]},
+                {"kind": "resource", "in": ["agent 07"]},
+            ],
+        },
+    }
+    assert [line.split(";")[0] for line in refused(released, comparison=sides)] == [
+        "comparison.reference.filters[0].of.activities: there is no activity 'payed'",
+        "comparison.compared.filters[0].name: there is no attribute 'regoin'",
+    ]
+
+
 def test_of_many_names_those_are_told_that_are_like_the_unknown_one(released: Workbench) -> None:
     (near,) = refused(released, filters=[{"kind": "resource", "in": ["AGENT 7"]}])
     assert near.startswith("filters[0].in: there is no resource 'AGENT 7'; closest: 'agent ")
