@@ -20,7 +20,7 @@ COPY . .
 RUN pip install --quiet --no-deps --no-build-isolation --editable . \
  && pip uninstall --quiet --yes setuptools pip \
  && python -m orchestration.mining.dbt_build freeze \
- && python -m compileall -q /app/orchestration
+ && python -m compileall -q /app/orchestration /app/casetrail_testkit
 
 
 FROM python:3.11.14-slim-bookworm

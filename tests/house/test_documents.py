@@ -14,6 +14,7 @@ CODE = re.compile(r"`([^`\n]+)`")
 FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 OUR_FOLDERS = {
     "orchestration",
+    "casetrail_testkit",
     "dbt_project",
     "tests",
     "benchmarks",

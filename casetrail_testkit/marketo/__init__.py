@@ -1,0 +1,1 @@
+"""Marketo: a subscription that speaks its REST API and Bulk Extract."""
