@@ -12,7 +12,7 @@ import dagster as dg
 from orchestration.assets.bottlenecks import bottleneck_table
 from orchestration.assets.comparisons import comparison_table
 from orchestration.assets.pictures import draw_months
-from orchestration.assets.reporting import numbers
+from orchestration.assets.reporting import clock, numbers
 from orchestration.control_plane import analyses, database
 from orchestration.partitions import workspace_analyses
 from orchestration.resources import Workspaces
@@ -107,6 +107,7 @@ def _summary(outcomes: Sequence[MonthOutcome]) -> dict[str, Any]:
         **told,
         **bottleneck_table(whole),
         **comparison_table(whole),
+        **clock(outcomes[-1].stats),
         **totals,
         "state": dg.MetadataValue.text(outcomes[-1].state),
     }

@@ -85,11 +85,7 @@ def month_metadata(outcome: MonthOutcome) -> dict[str, Any]:
         metadata["picture"] = dg.MetadataValue.md(
             bar_chart(stats["top"], _CAPTIONS.get(outcome.dataset, outcome.dataset))
         )
-    if stats.get("clock") == "working":
-        metadata["clock"] = dg.MetadataValue.text(
-            "Durations are working time, by the analysis's calendar: a day is 24 hours of work."
-        )
-    metadata |= numbers(stats)
+    metadata |= {**clock(stats), **numbers(stats)}
     if outcome.audits:
         metadata["audits"] = dg.MetadataValue.md(audit_list(outcome.audits))
     metadata["state"] = outcome.state
@@ -105,6 +101,14 @@ def month_metadata(outcome: MonthOutcome) -> dict[str, Any]:
     if outcome.inputs:
         metadata["inputs"] = dg.MetadataValue.json(list(outcome.inputs))
     return metadata
+
+
+def clock(stats: Mapping[str, Any]) -> dict[str, dg.MetadataValue[Any]]:
+    """``clock`` where durations are working time; nothing where they are elapsed time."""
+    if stats.get("clock") != "working":
+        return {}
+    told = "Durations are working time, by the analysis's calendar: a day is 24 hours of work."
+    return {"clock": dg.MetadataValue.text(told)}
 
 
 def sentence(outcome: MonthOutcome) -> str:

@@ -51,7 +51,8 @@ def _compare(bench: Workbench, connection: duckdb.DuckDBPyConnection, asked: Com
     (shared,) = connection.execute(
         "select count(*) from reference_ids semi join compared_ids using (global_case_id)"
     ).fetchall()[0]
-    return compare(bench.parameters.explanation.target, read[0], read[1], shared, config)
+    target = bench.parameters.explanation.target
+    return compare(target, read[0], read[1], shared, config, bench.narrator())
 
 
 def _select(connection: duckdb.DuckDBPyConnection, table: str, filters: Filters) -> None:

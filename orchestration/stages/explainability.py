@@ -55,7 +55,9 @@ def stage_explanations(bench: Workbench, months: Iterable[str]) -> list[MonthOut
         homes = {home for m in wanted for home in explanation_window(m, cases, question)} | set(profiles)
         with bench.session() as connection:
             _create_views(bench, connection, homes)
-            with Explainer(connection, question.config(), target=question.target) as explainer:
+            with Explainer(
+                connection, question.config(), target=question.target, narrator=bench.narrator()
+            ) as explainer:
                 stage_profiles(bench, connection, profiles)
                 for month in wanted:
                     bench.progress(f"explanations: {month}")
@@ -72,7 +74,11 @@ def _explain_whole(bench: Workbench) -> None:
         load_whole(bench, connection)
         question = bench.parameters.explanation
         with Explainer(
-            connection, question.config(), target=question.target, from_profiles=True
+            connection,
+            question.config(),
+            target=question.target,
+            narrator=bench.narrator(),
+            from_profiles=True,
         ) as explainer:
             bench.tree.put(_explain(bench, explainer, WHOLE_ANALYSIS))
 
@@ -123,9 +129,8 @@ def _explain(bench: Workbench, explainer: Explainer, month: str) -> list[Draft]:
             seconds=seconds,
         )
 
-    drafts = [
-        replace(draft("explanations", _table(month, explanations), seconds), stats=_stats(explanations))
-    ]
+    stats = _stats(explanations) | ({"clock": "working"} if bench.parameters.calendar else {})
+    drafts = [replace(draft("explanations", _table(month, explanations), seconds), stats=stats)]
     if contributions is not None:
         drafts.append(draft("contributions", contributions, 0.0))
     return drafts

@@ -5,6 +5,7 @@ The stages use them to carry months over, the planner to start runs, the release
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from orchestration import utc_offsets
 from orchestration.control_plane.staging import StagedFile
@@ -93,7 +94,10 @@ def explanation_fingerprint(month: str, cases: Files, parameters: AnalysisParame
         [home, cases[home].fingerprint, cases[home].content_sha256]
         for home in explanation_window(month, cases, question)
     ]
-    asked = [question.recorded()]
+    asked: list[Any] = [question.recorded()]
+    if parameters.calendar:
+        # How such explanations are told; before they said so, they named no clock.
+        asked.append("told in working time")
     if parameters.comparison and month == WHOLE_ANALYSIS:
         asked.append(parameters.comparison.model_dump(mode="json"))
     return digest([*asked, window])

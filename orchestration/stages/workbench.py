@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from orchestration.lake.content import EXCLUDED_FROM_CONTENT, ROW_GROUP_ROWS, write_parquet
 from orchestration.mining.event_log import ClassifierColumn, Lifecycle
-from orchestration.mining.explain import DEFAULT_QUESTION, Comparison, ExplanationQuestion
+from orchestration.mining.explain import DEFAULT_QUESTION, Comparison, ExplanationQuestion, Narrator
 from orchestration.mining.filters import Filters
 from orchestration.mining.working_calendar import WorkingCalendar
 from orchestration.mining.working_time import create_elapsed_time, create_working_time
@@ -125,6 +125,10 @@ class Workbench:
         else:
             first, last = (date.fromisoformat(f"{month}-01") for month in (min(months), max(months)))
             create_working_time(connection, self.parameters.calendar, first, last + timedelta(days=31))
+
+    def narrator(self) -> Narrator:
+        """Tells durations as what they are by the analysis's calendar."""
+        return Narrator(is_working=self.parameters.calendar is not None)
 
     def draft(
         self,

@@ -160,6 +160,12 @@ def test_bottlenecks_are_a_table_whose_cells_are_plain_text() -> None:
     assert "bottlenecks" not in month_metadata(made("explanations", stats={"steps": [], "top": []}))
 
 
+def test_working_time_is_said_to_be_that() -> None:
+    told = month_metadata(made("explanations", stats={"clock": "working"}))["clock"]
+    assert told.value.startswith("Durations are working time")
+    assert "clock" not in month_metadata(made("explanations", stats={"completed_cases": 7}))
+
+
 def test_an_audit_is_shown_as_it_is_even_if_it_looks_like_markdown() -> None:
     told = audit_list([PASSED, FAILED | {"detail": HOSTILE}])
     assert told.splitlines()[0].startswith("- passed: conservation, 7 raw rows ")

@@ -1,6 +1,7 @@
 """With a calendar, cases, variants, process map, waits and filters measure working time, and all of them the same."""
 
 import random
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,23 @@ def test_variants_map_and_waits_add_up_to_the_cases(working: Workbench) -> None:
 def test_variants_say_that_they_are_measured_in_working_time(elapsed: Workbench, working: Workbench) -> None:
     assert all('"clock":"working"' in str(row["metadata"]) for row in rows(working, "variants"))
     assert not any("clock" in str(row["metadata"]) for row in rows(elapsed, "variants"))
+
+
+def test_explanations_say_that_they_are_of_working_time(elapsed: Workbench, working: Workbench) -> None:
+    of_elapsed, of_work = (
+        [str(row["summary"]) for row in rows(bench, "explanations") if row["scope"] in ("bottleneck", "case")]
+        for bench in (elapsed, working)
+    )
+    assert of_elapsed
+    assert of_work
+    assert all("working" not in summary for summary in of_elapsed)
+    assert all(re.search(r"\d working (hours|minutes|seconds)", summary) for summary in of_work)
+    assert not any(re.search(r"\d (s|min|h|days)\b|elapsed", summary) for summary in of_work)
+    clocks = [
+        {file.stats.get("clock") for file in bench.tree.files("explanations").values()}
+        for bench in (elapsed, working)
+    ]
+    assert clocks == [{None}, {"working"}]
 
 
 def test_always_open_is_elapsed_time(log: Path, elapsed: Workbench, tmp_path: Path) -> None:

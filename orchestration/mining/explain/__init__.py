@@ -9,6 +9,7 @@ from orchestration.mining.explain.comparison import compare, read_side
 from orchestration.mining.explain.config import EXPLAIN_CONFIG, EXPLAIN_VERSION, ExplainConfig
 from orchestration.mining.explain.contributions import contributions_schema
 from orchestration.mining.explain.explainer import Explainer, MonthExplanation
+from orchestration.mining.explain.narrative import Narrator
 from orchestration.mining.explain.profile import (
     MonthTotals,
     load_profiles,
@@ -31,6 +32,7 @@ __all__ = [
     "ExplanationQuestion",
     "MonthExplanation",
     "MonthTotals",
+    "Narrator",
     "compare",
     "contributions_schema",
     "load_profiles",

@@ -19,7 +19,7 @@ from orchestration.mining.explain.feature_choice import learn_features
 from orchestration.mining.explain.features import KNOWN_AT_START
 from orchestration.mining.explain.intervals import mean_difference, standard_error
 from orchestration.mining.explain.mix import Difference, decompose, rate_changes
-from orchestration.mining.explain.narrative import tell_changes, tell_difference, tell_not_compared
+from orchestration.mining.explain.narrative import Narrator, tell_not_compared
 from orchestration.mining.explain.population import About, Labels, Population
 from orchestration.mining.explain.question import Target
 from orchestration.mining.explain.records import Explanation, made_of, rounded
@@ -57,7 +57,12 @@ def read_side(conn: duckdb.DuckDBPyConnection, name: str, config: ExplainConfig)
 
 
 def compare(
-    target: Target, reference: ComparedCases, compared: ComparedCases, shared: int, config: ExplainConfig
+    target: Target,
+    reference: ComparedCases,
+    compared: ComparedCases,
+    shared: int,
+    config: ExplainConfig,
+    narrator: Narrator,
 ) -> list[Explanation]:
     """The rows of a comparison: the difference of the target, and the changes of transitions, activities and paths.
 
@@ -67,6 +72,7 @@ def compare(
         compared: The side that is compared.
         shared: How many cases are on both sides; with any, nothing is compared.
         config: The thresholds.
+        narrator: Tells the rows in words.
 
     The samples of both have codes of the same labels.
     """
@@ -78,7 +84,7 @@ def compare(
     summary = (
         tell_not_compared(reference.name, compared.name, target, refusal or "")
         if found is None
-        else tell_difference(reference.name, compared.name, target, found)
+        else narrator.tell_difference(reference.name, compared.name, target, found)
     )
     rows[0] = replace(rows[0], summary=summary)
     if refusal:
@@ -90,7 +96,7 @@ def compare(
         ("paths", path_changes(*samples, labels, config)),
     ):
         row = _row(target, sides, part, {"changes": [asdict(change) for change in changes]}, config)
-        rows.append(replace(row, summary=tell_changes(part, reference.name, compared.name, changes)))
+        rows.append(replace(row, summary=narrator.tell_changes(part, reference.name, compared.name, changes)))
     return rows
 
 

@@ -15,6 +15,7 @@ from orchestration.mining.explain.cases import CaseSet
 from orchestration.mining.explain.config import ExplainConfig
 from orchestration.mining.explain.contributions import contributions_of_month, contributions_schema
 from orchestration.mining.explain.feature_choice import learn_features
+from orchestration.mining.explain.narrative import Narrator
 from orchestration.mining.explain.population import Population, Transitions
 from orchestration.mining.explain.question import CYCLE_TIME, Target
 from orchestration.mining.explain.records import (
@@ -66,10 +67,13 @@ class Explainer:
         config: ExplainConfig | None = None,
         *,
         target: Target = CYCLE_TIME,
+        narrator: Narrator | None = None,
         threads: int = 1,
         from_profiles: bool = False,
     ) -> None:
-        """Read the events once; `threads` is for the model, DuckDB's are the connection's own.
+        """Read the events once; `narrator` tells what is found, durations as elapsed time if none is given.
+
+        `threads` is for the model, DuckDB's are the connection's own.
 
         A connection that `load_profiles` has prepared is good for `explain_all`.
 
@@ -79,6 +83,7 @@ class Explainer:
         self._conn = conn
         self._config = config or ExplainConfig()
         self._target = target
+        self._narrator = narrator or Narrator()
         self._threads = threads
         build_working_tables(conn, self._config, from_profiles=from_profiles)
         self._population = Population(conn, self._config, from_profiles=from_profiles)
@@ -114,7 +119,7 @@ class Explainer:
         explanations = [
             *self._of_window(look, month),
             *(
-                case_record(rank, case, month, study, contributions, about, self._config)
+                case_record(rank, case, month, study, contributions, about, self._config, self._narrator)
                 for rank, case in enumerate(slow, start=1)
             ),
         ]
@@ -130,11 +135,13 @@ class Explainer:
         window = self._population.window(first, last)
         keys = self._population.case_attributes(window)
         sample = self._population.sample(window, keys)
-        study = study_target(self._target, sample, self._population.labels, self._config, self._threads)
+        study = study_target(
+            self._target, sample, self._population.labels, self._config, self._threads, self._narrator
+        )
         return _Look(window, self._population.transitions(window), keys, sample, study)
 
     def _of_window(self, look: _Look, month: str | None) -> list[Explanation]:
-        explanations = [global_record(look.window, look.study, month, self._config)]
+        explanations = [global_record(look.window, look.study, month, self._config, self._narrator)]
         if not len(look.sample):
             return explanations
         labels, about = self._population.labels, self._population.about(look.window)
@@ -146,6 +153,6 @@ class Explainer:
         )
         found = find_bottlenecks(look.transitions, look.sample, space, matrix, labels, self._config)
         return explanations + [
-            bottleneck_record(rank, bottleneck, look.window, month, about, self._config)
+            bottleneck_record(rank, bottleneck, look.window, month, about, self._config, self._narrator)
             for rank, bottleneck in enumerate(found, start=1)
         ]

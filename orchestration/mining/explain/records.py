@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from orchestration.mining.explain.bottleneck import Bottleneck
 from orchestration.mining.explain.config import VERSIONS, ExplainConfig
-from orchestration.mining.explain.narrative import tell_bottleneck, tell_case, tell_global, tell_refusal
+from orchestration.mining.explain.narrative import Narrator, tell_refusal
 from orchestration.mining.explain.population import About, about_cases
 from orchestration.mining.explain.question import CYCLE_TIME, Target
 from orchestration.mining.explain.study import Study
@@ -36,7 +36,9 @@ class Explanation:
     summary: str
 
 
-def global_record(window: Window, study: Study, month: str | None, config: ExplainConfig) -> Explanation:
+def global_record(
+    window: Window, study: Study, month: str | None, config: ExplainConfig, narrator: Narrator
+) -> Explanation:
     """What a window tells of the target, or why it tells nothing."""
     target, split, model = study.target, study.split, study.model
     at = (
@@ -70,7 +72,7 @@ def global_record(window: Window, study: Study, month: str | None, config: Expla
     if study.refusal or model is None:
         summary = tell_refusal(window, target, study.refusal or "")
     else:
-        summary = tell_global(window, target, model.fit, len(split.test), study.causes)
+        summary = narrator.tell_global(window, target, model.fit, len(split.test), study.causes)
     return Explanation("global", target.kind, month, None, rounded(features), summary)
 
 
@@ -81,6 +83,7 @@ def bottleneck_record(
     month: str | None,
     about: About,
     config: ExplainConfig,
+    narrator: Narrator,
 ) -> Explanation:
     """One transition; its fit is the share of the sampled waits' variance that its factors go with."""
     explained = sum(factor.gain for factor in bottleneck.factors)
@@ -91,9 +94,8 @@ def bottleneck_record(
         "fit": {"explained_variance": explained, "baseline": "mean of the passages"},
         **made_of(about, config),
     }
-    return Explanation(
-        "bottleneck", CYCLE_TIME.kind, month, None, rounded(features), tell_bottleneck(rank, bottleneck)
-    )
+    summary = narrator.tell_bottleneck(rank, bottleneck)
+    return Explanation("bottleneck", CYCLE_TIME.kind, month, None, rounded(features), summary)
 
 
 def case_record(
@@ -104,6 +106,7 @@ def case_record(
     contributions: pa.Table,
     about: About,
     config: ExplainConfig,
+    narrator: Narrator,
 ) -> Explanation:
     """The exact account of a case, and what the window's model says of it where there is one."""
     features = {
@@ -120,9 +123,8 @@ def case_record(
         "fit": study.model.fit.measures() if study.model and study.causes else None,
         **made_of(about, config),
     }
-    return Explanation(
-        "case", CYCLE_TIME.kind, month, case.global_case_id, rounded(features), tell_case(rank, case, month)
-    )
+    summary = narrator.tell_case(rank, case, month)
+    return Explanation("case", CYCLE_TIME.kind, month, case.global_case_id, rounded(features), summary)
 
 
 def made_of(about: About, config: ExplainConfig) -> dict[str, Any]:

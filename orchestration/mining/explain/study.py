@@ -10,7 +10,7 @@ from orchestration.mining.explain.config import ExplainConfig
 from orchestration.mining.explain.feature_choice import learn_features
 from orchestration.mining.explain.features import FeatureSpace
 from orchestration.mining.explain.model import Split, TargetModel, fit_model, split_in_time
-from orchestration.mining.explain.narrative import lost_to_baseline
+from orchestration.mining.explain.narrative import Narrator
 from orchestration.mining.explain.objective import OBJECTIVES
 from orchestration.mining.explain.population import Labels
 from orchestration.mining.explain.question import CYCLE_TIME, Target
@@ -42,7 +42,7 @@ class Study:
 
 
 def study_target(
-    target: Target, sample: CaseSet, labels: Labels, config: ExplainConfig, threads: int
+    target: Target, sample: CaseSet, labels: Labels, config: ExplainConfig, threads: int, narrator: Narrator
 ) -> Study:
     """Study the sample's cases that the target is asked of."""
     cases = pose(target, sample, labels)
@@ -59,7 +59,7 @@ def study_target(
     objective = OBJECTIVES[target.unit]
     model = fit_model(cases, space, space.model_matrix(matrix), split, objective, config, threads)
     if model.fit.skill < config.least_skill or not model.fit.beats_baseline:
-        return replace(study, model=model, refusal=lost_to_baseline(model.fit))
+        return replace(study, model=model, refusal=narrator.lost_to_baseline(model.fit))
     found = rank_causes(model, matrix, cases.values, split, config)
     causes = needed_causes(model, cases, matrix, split, found, config)
     redundant = tuple(cause.group for cause in found if cause not in causes)

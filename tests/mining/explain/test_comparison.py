@@ -1,12 +1,13 @@
 """What changed between two sides: the planted change of the mix, of a rate, of a frequency, and nothing by chance."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from orchestration.mining.explain import Comparison, ExplainConfig, compare, read_side
+from orchestration.mining.explain import Comparison, ExplainConfig, Narrator, compare, read_side
 from orchestration.mining.explain.bottleneck import Candidate
 from orchestration.mining.explain.mix import decompose
 from orchestration.mining.explain.question import CYCLE_TIME, OutcomeTarget
@@ -33,7 +34,7 @@ def changed(connect, tmp_path_factory):
     return connect(write_world(world, Path(tmp_path_factory.mktemp("world")) / "world.parquet"))
 
 
-def _told(conn, reference, compared, target=CYCLE_TIME, shared=0):
+def _told(conn, reference, compared, target=CYCLE_TIME, shared=0, narrator=None):
     sides = []
     for name, condition in (("reference", reference), ("compared", compared)):
         conn.execute(
@@ -41,7 +42,7 @@ def _told(conn, reference, compared, target=CYCLE_TIME, shared=0):
         )
         sides.append(read_side(conn, name, CONFIG))
     conn.execute("drop view temp.main.cases")
-    return compare(target, *sides, shared, CONFIG)
+    return compare(target, *sides, shared, CONFIG, narrator or Narrator())
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +104,16 @@ def test_every_row_tells_what_it_is_about(changed, told):
         assert row.features["seed"] == CONFIG.seed
         assert row.summary
         assert "caus" not in row.summary
+
+
+def test_working_time_is_told_as_such(changed, told):
+    working = _told(changed, f"start_ts < {HALF}", f"start_ts >= {HALF}", narrator=Narrator(is_working=True))
+    assert [row.features for row in working] == [row.features for row in told]
+    for before, row in zip(told[:2], working[:2], strict=True):
+        assert re.search(r"\d (s|min|h|days)\b", before.summary)
+        assert not re.search(r"\d (s|min|h|days)\b", row.summary)
+        assert "working hours more" in row.summary
+    assert [row.summary for row in working[2:]] == [row.summary for row in told[2:]]
 
 
 def test_two_random_halves_differ_in_nothing(changed):

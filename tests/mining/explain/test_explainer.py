@@ -1,12 +1,13 @@
 """Explanations of months: refusals, exactness, and the same bytes whatever does not matter."""
 
 import json
+import re
 from dataclasses import asdict
 
 import duckdb
 import pytest
 
-from orchestration.mining.explain import EXPLAIN_CONFIG, Explainer, contributions_schema
+from orchestration.mining.explain import EXPLAIN_CONFIG, Explainer, Narrator, contributions_schema
 from orchestration.mining.explain import contributions as contributions_module
 
 MONTH = "2025-02"
@@ -37,6 +38,31 @@ def _copy(conn, condition="true", order="rowid"):
 @pytest.fixture(scope="module")
 def told(small_world):
     return _bytes(small_world)
+
+
+_ELAPSED = re.compile(r"\d (s|min|h|days)\b")
+
+
+def test_working_time_is_told_as_such_and_changes_nothing_but_the_words(small_world, told):
+    with Explainer(small_world, narrator=Narrator(is_working=True)) as explainer:
+        working = explainer.explain_month(MONTH)
+    plain = json.loads(told[0])
+    assert [row.features for row in working.explanations] == [row["features"] for row in plain]
+    assert {row.scope for row in working.explanations} == {"global", "bottleneck", "case"}
+    for row, before in zip(working.explanations, plain, strict=True):
+        assert _ELAPSED.search(before["summary"])
+        assert not _ELAPSED.search(row.summary), row.summary
+        assert "elapsed" not in row.summary
+        assert re.search(r"[\d.]+ working hours", row.summary)
+
+
+def test_a_refusal_tells_working_time_as_such(world):
+    conn, _ = world(cases=2_000, months=6, causes=False)
+    with Explainer(conn, narrator=Narrator(is_working=True)) as explainer:
+        refused = explainer.explain_all()[0]
+    assert "does not beat the median" in refused.summary
+    assert re.search(r"errs by [\d.]+ working hours on average", refused.features["reason"])
+    assert not _ELAPSED.search(refused.summary)
 
 
 def test_one_and_two_threads_give_the_same(small_world, told):
