@@ -7,7 +7,8 @@ from typing import Any
 
 from casetrail_testkit.clock import Clock
 from casetrail_testkit.messages import Refusal, Request, Response, json_response
-from casetrail_testkit.salesforce import oauth, rest
+from casetrail_testkit.salesforce import changes, oauth, rest
+from casetrail_testkit.salesforce.bulk import BulkJobs
 from casetrail_testkit.salesforce.catalog import Field
 from casetrail_testkit.salesforce.errors import refuse
 from casetrail_testkit.salesforce.limits import Limits
@@ -18,14 +19,15 @@ from casetrail_testkit.tables import Tables
 OLDEST_VERSION, NEWEST_VERSION, RETIRED_UNTIL = 31, 66, 30
 LONGEST_TARGET = 16_384
 _VERSIONED = re.compile(r"/services/data/v(\d+)\.0/(.*)")
-_ROUTE = re.compile(r"(query|queryAll)/([^/]+)|sobjects/([^/]+)/(describe)")
+_RESOURCE = re.compile(r"(sobjects|query|queryAll|jobs/query)/([^/]+)(?:/([^/]+))?")
 
 
 class SalesforceServer(VendorServer):
     """An org with OAuth, REST, Bulk API 2.0, deletes and limits.
 
-    ``store`` has the records, ``sessions`` the credentials and tokens, ``limits`` the allowances. Effects for faults:
-    ``expire_tokens``, ``exhaust_calls``, ``forget_cursors``.
+    ``store`` has the records, ``sessions`` the credentials and tokens, ``limits`` the allowances, ``bulk`` the query
+    jobs. Effects for faults: ``expire_tokens``, ``exhaust_calls``, ``exhaust_bulk_jobs``, ``forget_cursors``,
+    ``fail_next_bulk_job``.
     """
 
     def __init__(self, *, clock: Clock | None = None, port: int = 0) -> None:
@@ -39,6 +41,7 @@ class SalesforceServer(VendorServer):
         self.sessions = oauth.Sessions(self.clock, self.url)
         self.limits = Limits(self.clock)
         self.cursors = rest.Cursors(self.store)
+        self.bulk = BulkJobs(self.store, self.limits)
 
     @property
     def tables(self) -> Tables:
@@ -51,7 +54,9 @@ class SalesforceServer(VendorServer):
         return {
             "expire_tokens": self.sessions.expire,
             "exhaust_calls": self.limits.api_requests.exhaust,
+            "exhaust_bulk_jobs": self.limits.bulk_jobs.exhaust,
             "forget_cursors": self.cursors.forget,
+            "fail_next_bulk_job": self.bulk.fail_next,
         }
 
     def answer(self, request: Request) -> Response:
@@ -79,12 +84,42 @@ class SalesforceServer(VendorServer):
                 return self.limits.answer()
             case "GET", "query" | "queryAll":
                 return self.cursors.query(request, version, with_deleted=resource == "queryAll")
-        found = _ROUTE.fullmatch(resource)
-        if found is None or request.method != "GET":
+            case "POST", "jobs/query":
+                return self.bulk.create(request, version)
+        found = _RESOURCE.fullmatch(resource)
+        if found is None:
             raise refuse(404, "NOT_FOUND", "The requested resource does not exist")
-        if found[1]:
-            return self.cursors.more(request, version, found[1], found[2])
-        return rest.describe(self.store, version, found[3])
+        kind, name, part = found.groups()
+        match request.method, kind, part:
+            case "GET", "query" | "queryAll", None:
+                return self.cursors.more(request, version, kind, name)
+            case "GET", "sobjects", _:
+                return self._object(request, version, name, part)
+            case _, "jobs/query", _:
+                return self._job(request, version, name, part)
+        raise refuse(404, "NOT_FOUND", "The requested resource does not exist")
+
+    def _object(self, request: Request, version: str, name: str, part: str | None) -> Response:
+        match part:
+            case "describe":
+                return rest.describe(self.store, version, name)
+            case "deleted":
+                return changes.deleted(self.store, request, name)
+            case "updated":
+                return changes.updated(self.store, request, name)
+        raise refuse(404, "NOT_FOUND", "The requested resource does not exist")
+
+    def _job(self, request: Request, version: str, job_id: str, part: str | None) -> Response:
+        match request.method, part:
+            case "GET", None:
+                return self.bulk.status(job_id)
+            case "GET", "results":
+                return self.bulk.results(request, version, job_id)
+            case "PATCH", None:
+                return self.bulk.abort(request, job_id)
+            case "DELETE", None:
+                return self.bulk.delete(job_id)
+        raise refuse(405, "METHOD_NOT_ALLOWED", f"HTTP method '{request.method}' not allowed")
 
     def change(self, change: dict[str, Any]) -> Any:
         """Apply a change of records.
