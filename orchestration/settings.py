@@ -6,6 +6,7 @@ writes, then the defaults below. What a service is, and how it is started, belon
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -72,6 +73,8 @@ class Installation(BaseSettings):
     s3_signing_regions: dict[str, str] = Field(default_factory=dict)
     secret_key: SecretKey | None = None
     notify_internal_hosts: list[str] = Field(default_factory=list)
+    connector_internal_hosts: list[str] = Field(default_factory=list)
+    secrets_folder: Path | None = None
     smtp_host: str | None = None
     smtp_port: PositiveInt = 587
     smtp_security: Literal["starttls", "tls", "none"] = "starttls"
@@ -185,6 +188,18 @@ def load_settings(home: Path | None = None) -> Settings:
 def inherited_environment() -> dict[str, str]:
     """Give a copy of the environment, for the processes that `orchestration.services` starts."""
     return dict(os.environ)
+
+
+def named_secret(variable: str) -> SecretStr | None:
+    """What the operator has put into a variable of the form ``CASETRAIL_SECRET_{WORKSPACE}__{NAME}``, if anything.
+
+    Raises:
+        SettingsError: the variable has another form. The settings of the installation have none such.
+    """
+    if not re.fullmatch(r"CASETRAIL_SECRET_[A-Z0-9_]+__[A-Z0-9]+(_[A-Z0-9]+)*", variable):
+        raise SettingsError(f"{variable} is no variable of a secret: CASETRAIL_SECRET_WORKSPACE__NAME.")
+    value = os.environ.get(variable)
+    return SecretStr(value) if value else None
 
 
 def _variable(location: tuple[int | str, ...]) -> str:

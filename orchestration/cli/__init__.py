@@ -2,7 +2,7 @@
 
 import typer
 
-from orchestration.cli import services
+from orchestration.cli import services, source
 from orchestration.cli.analysis import analysis_app
 from orchestration.cli.arrivals import arrivals_app
 from orchestration.cli.connector import connector_app
@@ -26,6 +26,8 @@ for command in (
     *(upload, refresh, query, demo, gc),
 ):
     app.command()(command)
+for name, of_source in source.COMMANDS.items():
+    connector_app.command(name)(of_source)
 app.add_typer(workspace_app, name="workspace")
 app.add_typer(member_app, name="member")
 app.add_typer(arrivals_app, name="arrivals")

@@ -1,4 +1,4 @@
-"""``casetrail connector``: where records come from, and reading them with another mapping."""
+"""``casetrail connector``: where records come from, and reading files with another mapping."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ connector_app = typer.Typer(help="See connectors; change how their files are rea
 def list_connectors(
     workspace: WorkspaceName, acting_user: ActingUser = None, as_json: AsJson = False
 ) -> None:
-    """List the connectors: mapping, landed arrivals, and how many of their rows equal a row of another upload."""
+    """List the connectors: how they are, landed arrivals, and how many of their rows equal a row of another upload."""
     with acting(acting_user) as connection:
         found = workspaces.find_workspace(connection, workspace)
         landed = {a.id: a.connector_id for a in arrivals.list_arrivals(connection, found.id, "landed")}
@@ -37,8 +37,16 @@ def list_connectors(
         print_json(rows)
         return
     for row in rows:
-        row["mapping"] = ", ".join(f"{k}={v}" for k, v in row["config"].items() if v)
-    print_rows(rows, ("type", "name", "status", "arrivals", "overlap", "mapping"))
+        row["config"] = ", ".join(f"{k}={_shown(v)}" for k, v in row["config"].items() if v)
+    shown = ("type", "name", "status", "last_sync_at", "arrivals", "overlap", "message", "config")
+    print_rows(rows, shown)
+
+
+def _shown(value: Any) -> Any:
+    """A value of a config; of a secret, that it is set, or where it is."""
+    if isinstance(value, Mapping):
+        return value.get("$ref", "(set)" if "$secret" in value else f"({len(value)})")
+    return f"({len(value)})" if value and isinstance(value, list) and isinstance(value[0], Mapping) else value
 
 
 def _overlap(connection: Connection, workspace_id: str, connector_of: Mapping[str, str]) -> Counter[str]:

@@ -21,7 +21,10 @@ _LOGIN_IN_URL = re.compile(r"://[^/@\s]+:[^/@\s]+@")
 
 @dataclass(frozen=True, slots=True)
 class Connector:
-    """A row of ``connectors``. For ``csv_upload`` the config is the mapping of the uploaded files."""
+    """A row of ``connectors``. For ``csv_upload`` the config is the mapping of the uploaded files.
+
+    ``message`` says why the status is as it is, where there is something to say.
+    """
 
     id: str
     workspace_id: str
@@ -31,10 +34,15 @@ class Connector:
     config: dict[str, Any]
     last_sync_at: datetime | None
     created_at: datetime
+    message: str | None = None
 
 
 class UnknownConnector(ControlPlaneError):
     """The workspace has no such connector."""
+
+
+class ConnectorTaken(InvalidInput):
+    """The workspace has a connector of this type and name."""
 
 
 class SecretInConfig(InvalidInput):
@@ -59,6 +67,28 @@ def ensure_connector(
         (workspace_id, type, name, Jsonb(config)),
     )
     return find_connector(connection, workspace_id, type, name)
+
+
+def add_connector(
+    connection: Connection, workspace_id: str, type: str, name: str, config: Mapping[str, Any]
+) -> Connector:
+    """Make a connector that nobody has tried yet: ``disabled`` until it is checked.
+
+    Raises:
+        ConnectorTaken: there is one of this type and name.
+        SecretInConfig: the config has a secret in clear.
+        NotAllowed: the acting user is no admin of the workspace.
+    """
+    if any((row.type, row.name) == (type, name) for row in list_connectors(connection, workspace_id)):
+        raise ConnectorTaken(
+            f"There is a {type} connector {name} already: give the new one a name with --name."
+        )
+    made = ensure_connector(connection, workspace_id, type, name, config)
+    connection.execute(
+        "update connectors set status = 'disabled', message = %s where workspace_id = %s and id = %s",
+        ("It was not checked yet.", workspace_id, made.id),
+    )
+    return get_connector(connection, workspace_id, made.id)
 
 
 def find_connector(connection: Connection, workspace_id: str, type: str, name: str) -> Connector:
@@ -122,21 +152,52 @@ def set_config(
 
 
 def set_status(connection: Connection, workspace_id: str, connector_id: str, status: ConnectorStatus) -> None:
-    """Say how a connector is.
+    """Say how a connector is; what was said of it before holds no more.
 
     Raises:
         NotAllowed: the acting user may not change this connector.
     """
-    _update(connection, workspace_id, connector_id, "status = %(value)s", status)
+    _update(connection, workspace_id, connector_id, "status = %(value)s, message = null", status)
 
 
 def record_sync(connection: Connection, workspace_id: str, connector_id: str) -> None:
-    """Note that records came in just now, which clears an error.
+    """Note that records came in just now, which clears an error. What a person has disabled stays so.
 
     Raises:
         NotAllowed: the acting user may not change this connector.
     """
-    _update(connection, workspace_id, connector_id, "last_sync_at = now(), status = %(value)s", "connected")
+    change = f"last_sync_at = now(), message = null, status = {_UNLESS_DISABLED} 'connected' end"
+    _update(connection, workspace_id, connector_id, change, None)
+
+
+def record_problem(
+    connection: Connection,
+    workspace_id: str,
+    connector_id: str,
+    message: str,
+    *,
+    is_error: bool = True,
+    even_if_disabled: bool = False,
+) -> None:
+    """Note what is wrong. It is an error if a person must act; else the status stays as it is, as if disabled.
+
+    Raises:
+        NotAllowed: the acting user may not change this connector.
+    """
+    status = (
+        "status" if not is_error else "'error'" if even_if_disabled else f"{_UNLESS_DISABLED} 'error' end"
+    )
+    change = f"message = %(value)s, status = {status}"
+    _update(connection, workspace_id, connector_id, change, message[:_LONGEST_MESSAGE])
+
+
+def require_admin(connection: Connection, workspace_id: str, connector_id: str) -> None:
+    """Nothing changes.
+
+    Raises:
+        NotAllowed: the acting user may not change this connector.
+    """
+    _update(connection, workspace_id, connector_id, "name = name", None)
 
 
 def refuse_secrets(config: Mapping[str, Any], where: str = "config") -> None:
@@ -160,6 +221,10 @@ def refuse_secrets(config: Mapping[str, Any], where: str = "config") -> None:
                 raise SecretInConfig(
                     f"{place} is a URL with a password in it: give the password as a reference."
                 )
+
+
+_UNLESS_DISABLED = "case status when 'disabled' then status else"
+_LONGEST_MESSAGE = 2000
 
 
 def _update(connection: Connection, workspace_id: str, connector_id: str, change: str, value: Any) -> None:

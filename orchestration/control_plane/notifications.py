@@ -343,7 +343,7 @@ select
                 connectors.id,
                 connectors.type,
                 connectors.name,
-                (
+                coalesce(connectors.message, (
                     select inbox_files.message from inbox_files
                     where
                         inbox_files.workspace_id = connectors.workspace_id
@@ -351,7 +351,7 @@ select
                         and inbox_files.status = 'failed'
                     order by inbox_files.seen_at desc
                     limit 1
-                ) as message
+                )) as message
             from connectors
             where connectors.workspace_id = channel.workspace_id and connectors.status = 'error'
         ) as broken

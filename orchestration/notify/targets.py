@@ -1,15 +1,13 @@
 """Where a webhook may go: an https address on the public internet, or a host that the operator has named.
 
-A tenant chooses the URL and this installation calls it, so it must not become a way to the machines behind it. The
-address that was judged is the one that is connected to: a name is resolved once.
+Which addresses are public, ``orchestration.addresses`` says.
 """
 
-import ipaddress
-import socket
 from collections.abc import Collection
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from orchestration.addresses import InternalAddress, allowed_address
 from orchestration.control_plane.errors import InvalidInput
 
 
@@ -60,31 +58,13 @@ def resolve(target: Target, internal_hosts: Collection[str]) -> str:
         TargetRefused: one of the name's addresses is not public, and the operator has not named the host.
         OSError: the name has no address.
     """
-    found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-    addresses = [str(entry[4][0]) for entry in found]
-    if target.host not in internal_hosts and not all(is_public(address) for address in addresses):
+    try:
+        return allowed_address(target.host, target.port, internal_hosts)
+    except InternalAddress as error:
         raise TargetRefused(
-            f"{target.host} is an internal address. The operator can allow it with "
-            "CASETRAIL_NOTIFY_INTERNAL_HOSTS."
-        )
-    return addresses[0]
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address is one of the public internet, whichever way it is written."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        # An IPv4 address inside an IPv6 one leads to the same machine.
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo and ip.teredo[1])
-        if inner:
-            return is_public(str(inner))
-        if ip in _NAT64:
-            return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
-    return ip.is_global and not ip.is_multicast
+            f"{error} The operator can allow it with CASETRAIL_NOTIFY_INTERNAL_HOSTS."
+        ) from None
 
 
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")

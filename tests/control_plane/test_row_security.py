@@ -244,6 +244,24 @@ def arriving() -> list[Statement]:
             "write",
             exceptions=both | {"system A": "2", "system B": "2"},
         ),
+        Statement(
+            "connectors",
+            "update connectors set message = 'm'",
+            "analyst",
+            "write",
+            exceptions=both | {"system A": "2", "system B": "2"},
+        ),
+        # Written by admins, opened by the pipeline; the others see which are set.
+        Statement("connector_secrets", "select from connector_secrets", "viewer", "write"),
+        Statement("connector_secrets", "select set_at from connector_secrets", "viewer", "write"),
+        Statement("connector_secrets", "select sealed from connector_secrets", None, "write"),
+        Statement(
+            "connector_secrets",
+            f"insert into connector_secrets (workspace_id, connector_id, name, sealed) values ('{A}', '{A}', 'n', 's')",
+            "admin",
+        ),
+        Statement("connector_secrets", "update connector_secrets set sealed = ''", None),
+        Statement("connector_secrets", "delete from connector_secrets", "admin"),
         Statement("connectors", f"update connectors set workspace_id = '{B}'", None),
         Statement("connectors", "delete from connectors", "admin", rows=2),
         Statement("arrivals", "select from arrivals", "viewer", "read"),
@@ -463,6 +481,7 @@ def fill(connection: Connection, workspace_id: UUID, slug: str) -> None:
         "planner_marks (workspace_id) values (%(id)s)",
         "connectors (workspace_id, id, type, name) values (%(id)s, %(id)s, 'csv_upload', 'default')",
         "connectors (workspace_id, type, name) values (%(id)s, 'salesforce', 'crm')",
+        "connector_secrets (workspace_id, connector_id, name, sealed) values (%(id)s, %(id)s, 'password', 's')",
         "arrivals (workspace_id, id, connector_id, sha256, file_name, format, bytes, status, rank, records,"
         " landed, non_event, quarantined) values"
         " (%(id)s, %(id)s, %(id)s, repeat('a', 64), 'f', 'csv', 1, 'landed', 1, 3, 1, 1, 1)",
@@ -629,11 +648,11 @@ UPDATABLE = {
     ("app", "users"): {"name"},
     ("app", "workspaces"): {"name"},
     ("app", "workspace_members"): {"role"},
-    ("app", "connectors"): {"name", "status", "config", "last_sync_at"},
+    ("app", "connectors"): {"name", "status", "config", "last_sync_at", "message"},
     ("app", "arrivals"): {"status", "message", "landing_rules", "review_at"},
     ("app", "analysis_jobs"): {"parameters", "refresh_asked_at"},
     ("app", "notification_channels"): {"enabled"},
-    ("system", "connectors"): {"status", "config", "last_sync_at"},
+    ("system", "connectors"): {"status", "config", "last_sync_at", "message"},
     ("system", "arrivals"): {"status", "message", "landing_rules", "review_at"},
     ("system", "inbox_files"): {"status", "message", "arrival_id"},
     ("system", "planner_marks"): {
@@ -652,7 +671,8 @@ UPDATABLE = {
 DECIDED_BY_THE_DATABASE = {
     ("app", "users"): {"id", "role", "created_at"},
     ("app", "workspaces"): {"id", "created_at"},
-    ("app", "connectors"): {"id", "status", "last_sync_at", "created_at"},
+    ("app", "connectors"): {"id", "status", "last_sync_at", "created_at", "message"},
+    ("app", "connector_secrets"): {"set_at"},
     ("app", "arrivals"): {"created_at"},
     ("system", "arrivals"): {"created_at"},
     ("app", "arrival_changes"): {"id", "changed_at"},

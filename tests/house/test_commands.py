@@ -41,7 +41,9 @@ def parse(command: Any, name: str, arguments: list[str]) -> None:
 def test_a_command_to_type_is_understood(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     arguments = shlex.split(line.split(" #")[0])
-    for file in (argument for argument in arguments if argument.endswith((".csv", ".xes", ".parquet"))):
+    for file in (
+        argument for argument in arguments if argument.endswith((".csv", ".xes", ".parquet", ".json"))
+    ):
         Path(file).touch()
     parse(ROOT, "casetrail", arguments)
 

@@ -1,0 +1,278 @@
+"""``casetrail connector add`` and the like: systems that records are pulled from. No secret is ever an argument."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from pydantic import SecretStr
+
+from orchestration.cli.printing import print_json, print_rows
+from orchestration.cli.workspace import ActingUser, AsJson, WorkspaceName, acting
+from orchestration.control_plane import connectors, workspaces
+from orchestration.control_plane.connectors import Connector, UnknownConnector
+from orchestration.control_plane.database import Connection
+from orchestration.control_plane.errors import InvalidInput
+from orchestration.control_plane.workspaces import Workspace
+from orchestration.settings import Settings, load_settings
+from orchestration.sources.credentials import secret_fields
+from orchestration.sources.errors import SourceError
+from orchestration.sources.registry import source_type, source_types
+from orchestration.stages.source_access import (
+    add_source,
+    change_source,
+    check_source,
+    discover_source,
+)
+
+ConnectorName = Annotated[str, typer.Argument(metavar="NAME", help="Its name, or TYPE/NAME.")]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", exists=True, dir_okay=False, help="The configuration as JSON, without secrets."),
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="A field of it; the value is JSON, or else text."),
+]
+SecretReferences = Annotated[
+    list[str] | None,
+    typer.Option("--secret-ref", metavar="FIELD=REF", help="Where the pipeline finds it: env:… or file:…"),
+]
+SecretsStdin = Annotated[
+    bool, typer.Option("--secrets-stdin", help="Read the secrets from standard input, as a JSON object.")
+]
+Answer = TypeVar("Answer")
+
+
+def add(
+    workspace: WorkspaceName,
+    type: Annotated[str, typer.Argument(metavar="TYPE", help=f"One of: {', '.join(source_types())}.")],
+    name: Annotated[str | None, typer.Option(help="Its name; the type if not given.")] = None,
+    config: ConfigFile = None,
+    change: Changes = None,
+    secret_ref: SecretReferences = None,
+    secrets_stdin: SecretsStdin = False,
+    acting_user: ActingUser = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add a connector and check it. Secrets are asked for; they are kept encrypted and shown to nobody."""
+    with acting(acting_user) as connection:
+        settings, found = load_settings(), workspaces.find_workspace(connection, workspace)
+        values = _values(config, change) | _references(secret_ref)
+        wanted = [field for field in secret_fields(source_type(type).Config) if field not in values]
+        secrets = _secrets(wanted, secrets_stdin)
+        name = workspaces.checked_slug(name or type.replace("_", "-"))
+        made = add_source(connection, settings, found.id, type, name, values, secrets)
+    _check(settings, found, made, acting_user, as_json, enable=True)
+
+
+def set_(
+    workspace: WorkspaceName,
+    connector: ConnectorName,
+    config: ConfigFile = None,
+    change: Changes = None,
+    secret_ref: SecretReferences = None,
+    secrets_stdin: SecretsStdin = False,
+    acting_user: ActingUser = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change fields or secrets of a connector, and check it. What is not named stays."""
+    with acting(acting_user) as connection:
+        settings, found, known = _known(connection, workspace, connector)
+        values = _values(config, change) | _references(secret_ref)
+        change_source(connection, settings, known, values, _secrets([], secrets_stdin))
+        changed = connectors.get_connector(connection, found.id, known.id)
+    _check(settings, found, changed, acting_user, as_json)
+
+
+def check(
+    workspace: WorkspaceName,
+    connector: ConnectorName,
+    acting_user: ActingUser = None,
+    as_json: AsJson = False,
+) -> None:
+    """Try a connector: whether it can log in, and each of its streams. Exit code 1 if a person must act."""
+    with acting(acting_user) as connection:
+        settings, found, known = _known(connection, workspace, connector)
+    _check(settings, found, known, acting_user, as_json)
+
+
+def enable(
+    workspace: WorkspaceName,
+    connector: ConnectorName,
+    acting_user: ActingUser = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a disabled connector, and let it be synced again."""
+    with acting(acting_user) as connection:
+        settings, found, known = _known(connection, workspace, connector)
+    _check(settings, found, known, acting_user, as_json, enable=True)
+
+
+def disable(
+    workspace: WorkspaceName,
+    connector: ConnectorName,
+    acting_user: ActingUser = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a connector rest until somebody enables it. What it brought stays."""
+    with acting(acting_user) as connection:
+        _settings, found, known = _known(connection, workspace, connector)
+        connectors.set_status(connection, found.id, known.id, "disabled")
+        changed = connectors.get_connector(connection, found.id, known.id)
+    _tell(changed, [], as_json)
+
+
+def discover(
+    workspace: WorkspaceName,
+    connector: ConnectorName,
+    acting_user: ActingUser = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what a connector's source has: streams, their keys, and what could tell what is new."""
+    with acting(acting_user) as connection:
+        settings, found, known = _known(connection, workspace, connector)
+    with told_sources():
+        streams = discover_source(settings, found, known)
+    rows = [asdict(stream) for stream in streams]
+    if as_json:
+        print_json(rows)
+        return
+    shown = [
+        {
+            "stream": row["name"],
+            "columns": len(row["columns"]),
+            "key": ", ".join(row["key"]),
+            "cursors": ", ".join(row["cursors"]),
+        }
+        for row in rows
+    ]
+    print_rows(shown, ("stream", "columns", "key", "cursors"))
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "add": add,
+    "set": set_,
+    "check": check,
+    "discover": discover,
+    "enable": enable,
+    "disable": disable,
+}
+"""By name, for the group ``casetrail connector``."""
+
+
+@contextmanager
+def told_sources() -> Iterator[None]:
+    """What is wrong with a source is told in one line.
+
+    Raises:
+        typer.Exit: with 1.
+    """
+    try:
+        yield
+    except SourceError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def named_connector(connection: Connection, workspace_id: str, name: str) -> Connector:
+    """The connector of this name that is pulled from, or of TYPE/NAME.
+
+    Raises:
+        UnknownConnector: there is none, or more than one.
+    """
+    every = [c for c in connectors.list_connectors(connection, workspace_id) if c.type in source_types()]
+    found = [c for c in every if name in (c.name, f"{c.type}/{c.name}")]
+    if len(found) == 1:
+        return found[0]
+    named = ", ".join(f"{c.type}/{c.name}" for c in found or every) or "none"
+    what = "There is more than one connector" if found else "There is no connector to be pulled from called"
+    raise UnknownConnector(f"{what} {name}. There are: {named}.")
+
+
+def _known(connection: Connection, workspace: str, name: str) -> tuple[Settings, Workspace, Connector]:
+    """The connector, if the acting user is an admin of its workspace."""
+    found = workspaces.find_workspace(connection, workspace)
+    known = named_connector(connection, found.id, name)
+    connectors.require_admin(connection, found.id, known.id)
+    return load_settings(), found, known
+
+
+def _check(
+    settings: Settings,
+    workspace: Workspace,
+    connector: Connector,
+    acting_user: str | None,
+    as_json: bool,
+    *,
+    enable: bool = False,
+) -> None:
+    checks, failed = [], None
+    try:
+        checks = check_source(settings, workspace, connector, enable=enable)
+    except SourceError as error:
+        failed = error
+    with acting(acting_user) as connection:
+        changed = connectors.get_connector(connection, workspace.id, connector.id)
+    _tell(changed, [check.stream for check in checks], as_json)
+    if failed is not None:
+        typer.echo(f"Error: {failed}", err=True)
+        raise typer.Exit(1)
+
+
+def _tell(connector: Connector, streams: list[str], as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(connector))
+        return
+    usable = f" Streams: {', '.join(streams)}." if streams else ""
+    typer.echo(f"{connector.type}/{connector.name} is {connector.status}.{usable}")
+
+
+def _values(file: Path | None, change: list[str] | None) -> dict[str, Any]:
+    """The fields that were given, those of ``--set`` over those of the file."""
+    values = _object(file.read_text(encoding="utf-8"), f"{file}") if file else {}
+    return values | dict(_pairs(change, "--set", _json_or_text))
+
+
+def _references(given: list[str] | None) -> dict[str, Any]:
+    return dict(_pairs(given, "--secret-ref", lambda text: {"$ref": text}))
+
+
+def _pairs(
+    given: list[str] | None, option: str, read: Callable[[str], Answer]
+) -> Iterator[tuple[str, Answer]]:
+    for text in given or ():
+        field, equals, value = text.partition("=")
+        if not equals:
+            # What is behind a forgotten name may be a secret: it is not repeated.
+            raise InvalidInput(f"{option} takes FIELD=VALUE.")
+        yield field, read(value)
+
+
+def _secrets(wanted: list[str], from_stdin: bool) -> Mapping[str, SecretStr]:
+    """Secrets from standard input, or from whoever sits at the terminal: never shown."""
+    if from_stdin:
+        given = _object(sys.stdin.read(), "standard input")
+        return {name: SecretStr(str(value)) for name, value in given.items()}
+    return {name: SecretStr(typer.prompt(name, hide_input=True, err=True)) for name in wanted}
+
+
+def _object(text: str, where: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InvalidInput(f"{where} is no JSON (line {error.lineno}).") from None
+    if not isinstance(value, dict):
+        raise InvalidInput(f"{where} is no JSON object.")
+    return value
+
+
+def _json_or_text(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return value

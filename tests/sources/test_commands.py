@@ -1,0 +1,119 @@
+"""``casetrail connector add``, ``set``, ``check``, ``discover``, ``enable``, ``disable`` and ``list``."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from orchestration.cli import app, source
+from orchestration.cli import workspace as workspace_commands
+from orchestration.control_plane import database, members
+from orchestration.control_plane.workspaces import Workspace
+from orchestration.settings import Settings
+from tests.sources.conftest import EVENTS, PASSWORD, STREAM, SourceDatabase
+
+
+@pytest.fixture(autouse=True)
+def _installation(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    for module in (source, workspace_commands):
+        monkeypatch.setattr(module, "load_settings", lambda: settings)
+
+
+def run(*arguments: str, stdin: str | None = None) -> Result:
+    result = CliRunner().invoke(app, ["connector", *arguments], input=stdin, env={"COLUMNS": "250"})
+    assert PASSWORD not in result.output
+    return result
+
+
+def printed(result: Result) -> Any:
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_a_connector_from_nothing_to_disabled(
+    workspace: Workspace, source_database: SourceDatabase, tmp_path: Path
+) -> None:
+    source_database.owner.execute(EVENTS)
+    config = tmp_path / "orders.json"
+    config.write_text(json.dumps(source_database.config()))
+    secrets = json.dumps({"password": PASSWORD})
+    made = printed(
+        run(
+            "add",
+            workspace.slug,
+            "postgres",
+            "--config",
+            str(config),
+            "--secrets-stdin",
+            "--json",
+            stdin=secrets,
+        )
+    )
+    assert (made["type"], made["name"], made["status"]) == ("postgres", "postgres", "connected")
+    assert made["config"]["password"] == {"$secret": "password"}
+    (table,) = printed(run("discover", workspace.slug, "postgres", "--json"))
+    assert (table["name"], table["key"]) == ("public.events", ["id"])
+    streams = json.dumps([STREAM])
+    changed = printed(run("set", workspace.slug, "postgres", "--set", f"streams={streams}", "--json"))
+    assert changed["config"]["streams"][0]["name"] == "events"
+    assert "is connected. Streams: events." in run("check", workspace.slug, "postgres/postgres").output
+    assert printed(run("disable", workspace.slug, "postgres", "--json"))["status"] == "disabled"
+    assert "is disabled" in run("check", workspace.slug, "postgres").output
+    assert "is connected" in run("enable", workspace.slug, "postgres").output
+    (listed,) = printed(run("list", workspace.slug, "--json"))
+    assert listed["config"] == changed["config"]
+    assert "password=(set)" in run("list", workspace.slug).output
+
+
+def test_a_secret_is_asked_for_and_never_an_argument(
+    workspace: Workspace, source_database: SourceDatabase
+) -> None:
+    config = source_database.config()
+    fields = [f"--set={name}={value}" for name, value in config.items() if name != "streams"]
+    refused = run("add", workspace.slug, "postgres", *fields, "--set", "password=in-clear", stdin="")
+    assert refused.exit_code == 2
+    assert "password is a secret: give it when asked" in refused.output
+    assert "in-clear" not in refused.output
+    asked = run("add", workspace.slug, "postgres", *fields, stdin=f"{PASSWORD}\n")
+    assert "postgres/postgres is connected" in asked.output
+    referred = run(
+        "add", workspace.slug, "postgres", "--name", "two", *fields, "--secret-ref", "password=env:HOME"
+    )
+    assert referred.exit_code == 1
+    assert "is named CASETRAIL_SECRET_T_" in referred.output
+
+
+def test_what_goes_wrong_is_told_and_noted(workspace: Workspace, source_database: SourceDatabase) -> None:
+    fields = [
+        f"--set={n}={v}" for n, v in source_database.config(database="nowhere").items() if n != "streams"
+    ]
+    failed = run("add", workspace.slug, "postgres", *fields, stdin="not-it\n")
+    assert failed.exit_code == 1
+    assert "postgres/postgres is error" in failed.output
+    assert "The database refuses" in failed.output
+    assert "not-it" not in failed.output
+    unknown = run("check", workspace.slug, "crm")
+    assert "no connector to be pulled from called crm. There are: postgres/postgres." in " ".join(
+        unknown.output.split()
+    )
+    assert "There is no connector type nosuch" in run("add", workspace.slug, "nosuch").output
+    assert "takes FIELD=VALUE" in run("set", workspace.slug, "postgres", "--set", PASSWORD).output
+
+
+def test_only_admins_reach_a_source(
+    settings: Settings, workspace: Workspace, source_database: SourceDatabase
+) -> None:
+    fields = [f"--set={n}={v}" for n, v in source_database.config().items() if n != "streams"]
+    assert run("add", workspace.slug, "postgres", *fields, stdin=f"{PASSWORD}\n").exit_code == 0
+    with database.as_user(settings.app_dsn, settings.operator) as connection:
+        members.set_member(connection, workspace.id, "lea@acme.test", "analyst")
+    for command in ("check", "discover", "enable", "disable", "set"):
+        refused = run(command, workspace.slug, "postgres", "--as", "lea@acme.test")
+        assert (refused.exit_code, "only an admin" in refused.output) == (1, True)
+    refused = run(
+        "add", workspace.slug, "postgres", "--name", "other", *fields, "--as", "lea@acme.test", stdin="p4ss\n"
+    )
+    assert (refused.exit_code, "may not" in refused.output) == (1, True)
