@@ -15,6 +15,7 @@ repeated here. No live account of a vendor was used: the protocols are those of 
 
 from casetrail_testkit.clock import Clock
 from casetrail_testkit.faults import Fault
+from casetrail_testkit.marketo.server import MarketoServer
 from casetrail_testkit.salesforce.server import SalesforceServer
 
-__all__ = ["Clock", "Fault", "SalesforceServer"]
+__all__ = ["Clock", "Fault", "MarketoServer", "SalesforceServer"]

@@ -5,6 +5,7 @@ import hashlib
 import tempfile
 from array import array
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ class ResultFile:
             self.path = Path(file.name)
         self._starts = array("Q")
         self._size = 0
-        self.header = b""
+        self._header = b""
 
     def __len__(self) -> int:
         """How many rows."""
@@ -28,8 +29,8 @@ class ResultFile:
 
     @property
     def size(self) -> int:
-        """Bytes of header and rows together."""
-        return len(self.header) + self._size
+        """Bytes of the whole file."""
+        return self._size
 
     def write_lines(self, lines: Iterable[bytes]) -> None:
         """Append one row a line."""
@@ -38,11 +39,12 @@ class ResultFile:
                 self._starts.append(self._size)
                 self._size += file.write(line)
 
-    def write_csv(self, header: Sequence[str], rows: Iterable[Sequence[Any]], **dialect: Any) -> None:
-        """Write rows as CSV (UTF-8). ``dialect`` is what ``csv.writer`` takes; ``line_ending`` ends each line."""
-        line_ending = dialect.pop("line_ending", "\n").encode()
-        starts, size = self._starts, self._size
-        with self.path.open("ab", CHUNK_BYTES) as file:
+    def write_csv(
+        self, header: Sequence[str], rows: Iterable[Sequence[Any]], *, line_ending: str = "\n", **dialect: Any
+    ) -> None:
+        """Write header and rows as CSV (UTF-8). ``dialect`` is what ``csv.writer`` takes."""
+        starts, size, ending = self._starts, 0, line_ending.encode()
+        with self.path.open("wb", CHUNK_BYTES) as file:
             write = file.write
 
             class _Lines:
@@ -51,32 +53,21 @@ class ResultFile:
                 def write(self, line: str) -> None:
                     nonlocal size
                     starts.append(size)
-                    size += write(line[:-2].encode() + line_ending)
+                    size += write(line[:-2].encode() + ending)
 
             # With \r\n as its own line ending the writer quotes a lone CR or LF in a value, in every Python version.
-            csv.writer(_Lines(), lineterminator="\r\n", **dialect).writerows(rows)
+            csv.writer(_Lines(), lineterminator="\r\n", **dialect).writerows(chain([header], rows))
+        del starts[0]
         self._size = size
-        self.header = _line(header, dialect) + line_ending
+        with self.path.open("rb") as file:
+            self._header = file.read(starts[0] if starts else size)
 
     def rows(self, first: int, count: int) -> FileSlice:
-        """Rows ``first`` to ``first + count - 1`` (fewer at the end), after the header."""
+        """Rows ``first`` to ``first + count - 1`` (fewer at the end), after the header, if there is one."""
         last = min(first + count, len(self))
         start = self._starts[first] if first < len(self) else self._size
         end = self._starts[last] if last < len(self) else self._size
-        return FileSlice(self.path, start, max(end - start, 0), self.header)
-
-    def put_header_into_file(self) -> None:
-        """Make header and rows one file, for vendors that serve files by byte ranges."""
-        if not self.header:
-            return
-        whole = self.path.with_suffix(".csv")
-        with whole.open("wb") as target:
-            for chunk in FileSlice(self.path, 0, self._size, self.header).chunks():
-                target.write(chunk)
-        self.path.unlink()
-        shift = len(self.header)
-        self._starts = array("Q", (start + shift for start in self._starts))
-        self.path, self._size, self.header = whole, self._size + shift, b""
+        return FileSlice(self.path, start, end - start, self._header)
 
     def sha256(self) -> str:
         """The checksum of the file in hexadecimal digits."""
@@ -86,14 +77,3 @@ class ResultFile:
     def remove(self) -> None:
         """Remove the file."""
         self.path.unlink(missing_ok=True)
-
-
-def _line(values: Sequence[str], dialect: dict[str, Any]) -> bytes:
-    lines: list[str] = []
-
-    class _Line:
-        def write(self, line: str) -> None:
-            lines.append(line)
-
-    csv.writer(_Line(), lineterminator="", **dialect).writerow(values)
-    return lines[0].encode()

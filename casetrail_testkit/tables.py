@@ -9,7 +9,7 @@ import sqlite3
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -73,17 +73,21 @@ class Tables:
         """Insert rows in one transaction; how many there were."""
         names = ", ".join(quoted(column) for column in columns)
         places = ", ".join("?" * len(columns))
+        with self.transaction():
+            done = self._writer.executemany(f"insert into {quoted(table)} ({names}) values ({places})", rows)
+        return max(done.rowcount, 0)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Everything that is written within is seen at once, or not at all."""
         with self.lock:
             self._writer.execute("begin")
             try:
-                done = self._writer.executemany(
-                    f"insert into {quoted(table)} ({names}) values ({places})", rows
-                ).rowcount
+                yield
             except BaseException:
                 self._writer.execute("rollback")
                 raise
             self._writer.execute("commit")
-        return max(done, 0)
 
     def read(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Iterator[Row]:
         """Rows of a query, fetched in blocks as they are taken, all of one moment."""

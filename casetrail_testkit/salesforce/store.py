@@ -31,8 +31,9 @@ class SalesforceStore:
         self.log_begins: dict[str, datetime] = {}
         """Objects whose log of deletes was purged: from when on it is complete."""
         self._numbers = count(1)
-        for definition in standard_objects():
-            self.define(definition)
+        with self.tables.transaction():
+            for definition in standard_objects():
+                self.define(definition)
 
     def define(self, definition: SObject) -> None:
         """Add an object, such as a custom one."""
