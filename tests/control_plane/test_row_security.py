@@ -98,7 +98,7 @@ class Statement:
 
 
 def statements() -> list[Statement]:
-    every = [*tenancy(), *arriving(), *analysing(), *notifying()]
+    every = [*tenancy(), *arriving(), *analysing(), *notifying(), *identifying()]
     assert len({statement.sql for statement in every}) == len(every)
     return every
 
@@ -436,6 +436,58 @@ def notifying() -> list[Statement]:
     ]
 
 
+def identifying() -> list[Statement]:
+    said = (
+        "insert into manual_links"
+        " (workspace_id, left_system, left_id, right_system, right_id, verdict, reason, created_by)"
+        f" values ('{A}', 'a', '1', 'b', '2', 'deny', 'r', {{by}})"
+    )
+    me = "nullif(current_setting('casetrail.user_id', true), '')::uuid"
+    return [
+        # Two ids in each workspace, one of them an alias.
+        Statement("case_ids", "select from case_ids", "viewer", "read", rows=2, exceptions={"planner": "0"}),
+        Statement(
+            "case_ids",
+            "insert into case_ids (workspace_id, global_case_id, system, native_case_id)"
+            f" values ('{A}', uuidv7(), 's', 'new')",
+            None,
+            "write",
+        ),
+        Statement(
+            "case_ids",
+            f"update case_ids set merged_into = '{UUID(int=9)}', evidence = '[]', merged_at = now()",
+            None,
+            "write",
+        ),
+        Statement("case_ids", "update case_ids set first_seen = 0", None),
+        Statement("case_ids", "delete from case_ids", None),
+        Statement("case_members", "select from case_members", "viewer", "read", exceptions={"planner": "0"}),
+        Statement(
+            "case_members", f"insert into case_members values ('{A}', 's', 'new', '{A}')", None, "write"
+        ),
+        Statement("case_members", f"update case_members set global_case_id = '{A}'", None, "write"),
+        Statement("case_members", "update case_members set system = 'x'", None),
+        Statement("case_members", "delete from case_members", None),
+        Statement("manual_links", "select from manual_links", "viewer", "read", exceptions={"planner": "0"}),
+        Statement("manual_links", said.format(by=me), "analyst"),
+        Statement("manual_links", said.format(by=f"'{USERS['stranger']}'"), "nobody"),
+        Statement("manual_links", "update manual_links set verdict = 'allow'", None),
+        Statement("manual_links", "delete from manual_links", None),
+        Statement(
+            "refused_joins", "select from refused_joins", "viewer", "read", exceptions={"planner": "0"}
+        ),
+        Statement(
+            "refused_joins",
+            "insert into refused_joins (workspace_id, reason, tier, persons, records, examples)"
+            f" values ('{A}', 'denied', 'weak', 2, 2, '[]')",
+            None,
+            "write",
+        ),
+        Statement("refused_joins", "update refused_joins set persons = 1", None),
+        Statement("refused_joins", "delete from refused_joins", None, "write"),
+    ]
+
+
 ATTEMPT = """
 create function attempt(statement text) returns text language plpgsql as $$
 declare touched bigint;
@@ -454,7 +506,7 @@ $$
 
 @pytest.fixture(scope="module")
 def world(superuser: Connection) -> Iterator[Connection]:
-    """Two workspaces with a row in each table (two connectors and two jobs), never committed."""
+    """Two workspaces with a row in each table (two connectors, jobs and case ids), never committed."""
     superuser.execute("set local session_replication_role = replica")
     superuser.execute(ATTEMPT)
     superuser.execute("delete from users")
@@ -509,6 +561,14 @@ def fill(connection: Connection, workspace_id: UUID, slug: str) -> None:
         "notification_secrets values (%(id)s, %(id)s, 'sealed')",
         "notifications (workspace_id, channel_id, event, subject, since, payload)"
         " values (%(id)s, %(id)s, 'failure', 's', now(), '{}')",
+        "case_ids (workspace_id, global_case_id, system, native_case_id) values (%(id)s, %(id)s, 's', 'a')",
+        "case_ids (workspace_id, global_case_id, system, native_case_id, merged_into, evidence, merged_at)"
+        " values (%(id)s, md5(%(id)s::text)::uuid, 's', 'b', %(id)s, '[]', now())",
+        "case_members values (%(id)s, 's', 'a', %(id)s)",
+        "manual_links (workspace_id, left_system, left_id, right_system, right_id, verdict, reason, created_by)"
+        " values (%(id)s, 's', 'a', 's', 'b', 'allow', 'r', %(owner)s)",
+        "refused_joins (workspace_id, reason, tier, persons, records, examples)"
+        " values (%(id)s, 'denied', 'weak', 2, 2, '[]')",
     ):
         connection.execute(f"insert into {statement}", hashes)
 
@@ -587,7 +647,7 @@ def expression_mutants(text: str | None) -> Iterator[tuple[str, str]]:
     atoms = (
         *("( SELECT is_platform_admin() AS is_platform_admin)", "( SELECT system_plans() AS system_plans)"),
         *("(type = 'csv_upload'::text)", "(kind = 'standing'::text)", "(role = 'platform_admin'::text)"),
-        "(event = 'test'::text)",
+        *("(event = 'test'::text)", "(merged_into IS NULL)"),
         *(
             f"({column} = ( SELECT current_user_id() AS current_user_id))"
             for column in ("id", "user_id", "created_by")
@@ -655,6 +715,8 @@ UPDATABLE = {
     ("system", "connectors"): {"status", "config", "last_sync_at", "message"},
     ("system", "arrivals"): {"status", "message", "landing_rules", "review_at"},
     ("system", "inbox_files"): {"status", "message", "arrival_id"},
+    ("system", "case_ids"): {"merged_into", "evidence", "merged_at"},
+    ("system", "case_members"): {"global_case_id"},
     ("system", "planner_marks"): {
         *("planned", "code_version", "looked_at", "look_at", "plan_subject", "attempts", "not_before"),
         *("stale_since", "requested"),
@@ -680,6 +742,9 @@ DECIDED_BY_THE_DATABASE = {
     ("system", "inbox_files"): {"status", "message", "arrival_id", "seen_at"},
     ("app", "notification_channels"): {"enabled", "created_at"},
     ("app", "analysis_cancellations"): {"requested_at"},
+    ("app", "manual_links"): {"id", "created_at"},
+    ("system", "case_ids"): {"minted_at", "merged_into", "evidence", "merged_at"},
+    ("system", "refused_joins"): {"id", "found_at"},
     **{
         (role, "notifications"): {
             "id",

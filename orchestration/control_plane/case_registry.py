@@ -1,0 +1,211 @@
+"""The registry of case ids: what each was born with, which are aliases, and who is under which id now.
+
+Not here: who is one person and which id survives (``identity``); this module keeps what it is given, and refuses to
+change what an id once meant.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from psycopg.types.json import Jsonb
+
+from orchestration.control_plane.database import Connection, columns, fetch_all, lock_key
+from orchestration.control_plane.errors import ControlPlaneError, InvalidInput
+
+Verdict = Literal["allow", "deny", "withdrawn"]
+Item = TypeVar("Item")
+
+_AT_A_TIME = 20_000
+
+
+class CaseIdRow(NamedTuple):
+    """A row of ``case_ids`` as far as ids are given by it. ``merged_into`` is None while the id is no alias."""
+
+    global_case_id: str
+    system: str
+    native_case_id: str
+    generation: int
+    first_seen: int | None
+    merged_into: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ManualLink:
+    """A row of ``manual_links``: what someone says of two records, each (system, native id)."""
+
+    left_system: str
+    left_id: str
+    right_system: str
+    right_id: str
+    verdict: Verdict
+    reason: str
+    created_by: str
+    created_at: datetime
+
+
+class RegistryChanged(ControlPlaneError):
+    """An id that was to be merged is an alias already. Nothing was changed."""
+
+
+def lock_registry(connection: Connection, workspace_id: str) -> None:
+    """Let no one else change the workspace's registry until the transaction ends."""
+    connection.execute("select pg_advisory_xact_lock(%s)", (lock_key(f"case registry {workspace_id}"),))
+
+
+def case_ids(connection: Connection, workspace_id: str) -> list[CaseIdRow]:
+    """Every id that was ever given."""
+    rows = connection.execute(
+        f"select {', '.join(CaseIdRow._fields)} from case_ids where workspace_id = %s", (workspace_id,)
+    )
+    return [CaseIdRow(**row) for row in rows]
+
+
+def case_members(connection: Connection, workspace_id: str) -> dict[tuple[str, str], str]:
+    """The id of each record, (system, native id), that was ever linked."""
+    rows = connection.execute(
+        "select system, native_case_id, global_case_id from case_members where workspace_id = %s",
+        (workspace_id,),
+    )
+    return {(row["system"], row["native_case_id"]): row["global_case_id"] for row in rows}
+
+
+def mint(connection: Connection, workspace_id: str, rows: Iterable[CaseIdRow]) -> None:
+    """Enter new ids, as they were born."""
+    for some in _portions(rows):
+        connection.execute(
+            """
+            insert into case_ids (workspace_id, global_case_id, system, native_case_id, generation, first_seen)
+            select %s, *
+            from unnest(%s::uuid[], %s::text[], %s::text[], %s::integer[], %s::bigint[])
+            """,
+            (workspace_id, *(list(column) for column in zip(*(row[:5] for row in some), strict=True))),
+        )
+
+
+def merge(
+    connection: Connection, workspace_id: str, merges: Iterable[tuple[str, str, Sequence[Mapping[str, Any]]]]
+) -> None:
+    """Make ids aliases for ever: (merged, survivor, evidence) for each.
+
+    Raises:
+        RegistryChanged: one of them is an alias already, or unknown.
+    """
+    for some in _portions(merges):
+        merged, survivors, evidence = zip(*some, strict=True)
+        changed = connection.execute(
+            """
+            update case_ids set merged_into = given.survivor, evidence = given.evidence, merged_at = now()
+            from unnest(%s::uuid[], %s::uuid[], %s::jsonb[]) as given (merged, survivor, evidence)
+            where workspace_id = %s and global_case_id = given.merged and merged_into is null
+            """,
+            (list(merged), list(survivors), [Jsonb(list(path)) for path in evidence], workspace_id),
+        ).rowcount
+        if changed != len(some):
+            raise RegistryChanged(
+                f"{len(some) - changed} of {len(some)} case ids that were to be merged are aliases already or "
+                "unknown: stitch again, starting from the registry as it is now."
+            )
+
+
+def place(connection: Connection, workspace_id: str, members: Iterable[tuple[str, str, str]]) -> None:
+    """Put records under ids: (system, native id, global_case_id) for each."""
+    for some in _portions(members):
+        connection.execute(
+            """
+            insert into case_members (workspace_id, system, native_case_id, global_case_id)
+            select %s, * from unnest(%s::text[], %s::text[], %s::uuid[])
+            on conflict (workspace_id, system, native_case_id)
+            do update set global_case_id = excluded.global_case_id
+            """,
+            (workspace_id, *(list(column) for column in zip(*some, strict=True))),
+        )
+
+
+def resolve(connection: Connection, workspace_id: str, ids: Sequence[str]) -> dict[str, str]:
+    """The id that each of these stands for now; itself, where nothing was merged."""
+    rows = connection.execute(
+        """
+        with recursive followed (asked, global_case_id) as (
+            select id, id from unnest(%(ids)s::uuid[]) as id
+            union all
+            select asked, merged_into
+            from followed join case_ids using (global_case_id)
+            where workspace_id = %(workspace_id)s and merged_into is not null
+        )
+        select asked, global_case_id from followed
+        where not exists (
+            select from case_ids
+            where workspace_id = %(workspace_id)s and case_ids.global_case_id = followed.global_case_id
+            and merged_into is not null
+        )
+        """,
+        {"ids": list(ids), "workspace_id": workspace_id},
+    )
+    return {row["asked"]: row["global_case_id"] for row in rows}
+
+
+def say(
+    connection: Connection,
+    workspace_id: str,
+    pair: tuple[tuple[str, str], tuple[str, str]],
+    verdict: Verdict,
+    reason: str,
+) -> None:
+    """Note what the acting user says of two records; the last word on a pair counts.
+
+    Raises:
+        InvalidInput: the two are one record, or there is no reason.
+        NotAllowed: the acting user may not.
+    """
+    left, right = sorted(pair)
+    if left == right:
+        raise InvalidInput(f"{' '.join(left)} is one record: name two.")
+    if not reason.strip():
+        raise InvalidInput("Give a reason: others will ask why.")
+    connection.execute(
+        """
+        insert into manual_links
+        (workspace_id, left_system, left_id, right_system, right_id, verdict, reason, created_by)
+        values (%s, %s, %s, %s, %s, %s, %s, current_user_id())
+        """,
+        (workspace_id, *left, *right, verdict, reason.strip()),
+    )
+
+
+def manual_links(connection: Connection, workspace_id: str) -> list[ManualLink]:
+    """The last word on each pair, save those withdrawn, by pair."""
+    return fetch_all(
+        connection,
+        ManualLink,
+        f"""
+        select {columns(ManualLink)} from (
+            select distinct on (left_system, left_id, right_system, right_id) *
+            from manual_links where workspace_id = %s
+            order by left_system, left_id, right_system, right_id, id desc
+        ) as last_words
+        where verdict <> 'withdrawn' order by left_system, left_id, right_system, right_id
+        """,
+        (workspace_id,),
+    )
+
+
+def report_refused(connection: Connection, workspace_id: str, refused: Iterable[Mapping[str, Any]]) -> None:
+    """Replace what the last stitching did not join: reason, tier, rule, key, persons, records, examples of each."""
+    connection.execute("delete from refused_joins where workspace_id = %s", (workspace_id,))
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            """
+            insert into refused_joins (workspace_id, reason, tier, rule, key, persons, records, examples)
+            values (%(workspace_id)s, %(reason)s, %(tier)s, %(rule)s, %(key)s, %(persons)s, %(records)s, %(examples)s)
+            """,
+            [{**row, "workspace_id": workspace_id, "examples": Jsonb(row["examples"])} for row in refused],
+        )
+
+
+def _portions(rows: Iterable[Item]) -> Iterator[list[Item]]:
+    remaining = iter(rows)
+    while some := list(itertools.islice(remaining, _AT_A_TIME)):
+        yield some
