@@ -43,9 +43,11 @@ def gc(
 
 
 def _print(collected: list[Collected], dry_run: bool) -> None:
-    table = Table("workspace", "objects", "to remove" if dry_run else "removed", "MB", "releases", box=None)
+    removed = "to remove" if dry_run else "removed"
+    table = Table("workspace", "objects", removed, "MB", "releases", "failed analyses", box=None)
     for c in collected:
-        table.add_row(c.workspace, f"{c.listed:,}", f"{c.objects:,}", f"{c.bytes / 1e6:.1f}", str(c.releases))
+        counts = f"{c.bytes / 1e6:.1f}", str(c.releases), str(c.failed_analyses)
+        table.add_row(c.workspace, f"{c.listed:,}", f"{c.objects:,}", *counts)
     print_table(table)
     for c in collected:
         if c.missing:

@@ -3,8 +3,9 @@
 Not here: how an analysis is started and ended (``jobs``).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from psycopg import errors
@@ -164,3 +165,46 @@ def is_cancelled(connection: Connection, workspace_id: str, job_id: str) -> bool
         (workspace_id, job_id),
     )
     return found.fetchone() is not None
+
+
+def failed_with_files(connection: Connection, workspace_id: str, before: datetime) -> list[str]:
+    """The analyses on demand that failed (or were cancelled) before a moment (UTC), and have staged files.
+
+    None of them can start again until the end of the transaction.
+    """
+    rows = connection.execute(
+        """
+        select id from analysis_jobs as job
+        where workspace_id = %s and kind = 'on_demand' and status = 'failed' and finished_at < %s
+            and exists (
+                select from staged_files as file
+                where file.workspace_id = job.workspace_id and file.analysis_id = job.id
+            )
+        order by id for no key update
+        """,
+        (workspace_id, before),
+    ).fetchall()
+    return [row["id"] for row in rows]
+
+
+def under_way(connection: Connection, workspace_id: str, ids: Collection[str]) -> set[str]:
+    """Of these the analyses on demand that wait or run; the others cannot start until the end of the transaction."""
+    asked = {"workspace_id": workspace_id, "ids": list(ids)}
+    ended = connection.execute(
+        """
+        select id from analysis_jobs
+        where workspace_id = %(workspace_id)s and kind = 'on_demand' and id = any(%(ids)s::uuid[])
+            and status in ('failed', 'succeeded')
+        order by id for no key update
+        """,
+        asked,
+    ).fetchall()
+    others = connection.execute(
+        """
+        select id from analysis_jobs
+        where workspace_id = %(workspace_id)s and kind = 'on_demand' and id = any(%(ids)s::uuid[])
+            and id <> all(%(ended)s::uuid[])
+        """,
+        asked | {"ended": [row["id"] for row in ended]},
+    ).fetchall()
+    return {row["id"] for row in others}

@@ -22,7 +22,7 @@ class NamedObjects:
 
     Attributes:
         released: Month files of the kept releases.
-        staged: Month files of the working trees.
+        staged: Month files of the working trees that are not forgotten.
         delivered: Raw and quarantine files of what landed, and of what the kept releases were made from.
         originals: Of everything that was ever taken in.
         unreadable: sha256 of files that could not be taken in; they may or may not be stored.
@@ -39,16 +39,23 @@ class NamedObjects:
     inbox: frozenset[LandedDrop]
 
 
-def named_objects(connection: Connection, workspace_id: str, kept_releases: list[str]) -> NamedObjects:
-    """What the rows of a workspace name, given which of its releases are kept."""
+def named_objects(
+    connection: Connection, workspace_id: str, kept_releases: list[str], forgotten: list[str]
+) -> NamedObjects:
+    """What the rows of a workspace name, given which releases are kept, and which analyses' trees are forgotten."""
 
     def column(query: str) -> frozenset[str]:
-        asked = {"workspace_id": workspace_id, "kept": kept_releases}
+        asked = {"workspace_id": workspace_id, "kept": kept_releases, "forgotten": forgotten}
         return frozenset(str(row["name"]) for row in connection.execute(query, asked).fetchall())
 
     return NamedObjects(
         released=column(_RELEASED),
-        staged=column("select object_key as name from staged_files where workspace_id = %(workspace_id)s"),
+        staged=column(
+            """
+            select object_key as name from staged_files
+            where workspace_id = %(workspace_id)s and analysis_id <> all(%(forgotten)s::uuid[])
+            """
+        ),
         delivered=column(_DELIVERED),
         originals=column(f"{_SHA256} and status <> 'failed'"),
         unreadable=column(f"{_SHA256} and status = 'failed'"),

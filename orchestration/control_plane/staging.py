@@ -75,6 +75,16 @@ def unstage(
     )
 
 
+def forget_analyses(
+    connection: psycopg.Connection[Any], workspace_id: str, analysis_ids: Sequence[str]
+) -> None:
+    """Drop the working trees of some analyses."""
+    connection.execute(
+        "delete from staged_files where workspace_id = %s and analysis_id = any(%s::uuid[])",
+        (workspace_id, list(analysis_ids)),
+    )
+
+
 def note(
     connection: psycopg.Connection[Any],
     workspace_id: str,

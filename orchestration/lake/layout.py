@@ -12,6 +12,7 @@ _MONTH_OR_ALL = re.compile(_MONTH.pattern + "|all")
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_OF_AN_ANALYSIS = re.compile(r"[0-9a-f-]{36}/analyses/([0-9a-f-]{36})/.+", re.DOTALL)
 _IN_AN_INBOX = re.compile(r"([0-9a-f-]{36})/inbox/([0-9a-f-]{36})/[^/].*", re.DOTALL)
 
 
@@ -59,6 +60,15 @@ def quarantine_key(workspace_id: UUID | str, arrival_id: UUID | str) -> str:
 def analysis_prefix(workspace_id: UUID | str, analysis_id: UUID | str) -> str:
     """``{ws}/analyses/{analysis}/``."""
     return f"{workspace_prefix(workspace_id)}analyses/{_uuid('analysis_id', analysis_id)}/"
+
+
+def analysis_of(key: str) -> str | None:
+    """The analysis of a key below the prefix of one; None for any other key."""
+    found = _OF_AN_ANALYSIS.fullmatch(key)
+    try:
+        return str(UUID(found[1])) if found else None
+    except ValueError:
+        return None
 
 
 def dataset_key(

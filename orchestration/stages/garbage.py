@@ -1,18 +1,27 @@
 """Garbage: which objects of a workspace nobody needs any more, and their removal.
 
-Two sweeps. After each release ``superseded_objects`` names, from the ledger alone, what only releases name that are no
-longer kept: its cost does not grow with the history. Now and then ``collect_garbage`` lists the whole of a workspace's
-part of S3 and compares it with everything that rows name; it finds what killed runs and broken uploads left behind.
+Two sweeps. After each release of the standing analysis ``superseded_objects`` names, from the ledger alone, what only
+releases name that are no longer kept: its cost does not grow with the history. Now and then ``collect_garbage`` lists
+the whole of a workspace's part of S3 and compares it with everything that rows name; it finds what killed runs and
+broken uploads left behind, and forgets what analyses made that failed some time ago.
 
 Both must hold the workspace's lock, else a stage could make an object again that is just being deleted. Uploads come
-without it, so that what no row names is left alone until it is old.
+without it, so that what no row names is left alone until it is old. So do analyses on demand: their files are deleted
+while their jobs cannot start.
 """
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from orchestration.control_plane import database, kept_releases, named_objects, workspaces
+from orchestration.control_plane import (
+    analyses,
+    database,
+    kept_releases,
+    named_objects,
+    staging,
+    workspaces,
+)
 from orchestration.control_plane.database import Connection
 from orchestration.control_plane.kept_releases import ReleaseAge
 from orchestration.control_plane.named_objects import LandedDrop, NamedObjects
@@ -29,7 +38,8 @@ class KeepPolicy:
     Attributes:
         superseded: A release that was superseded is kept so long.
         newest: So many releases of an analysis are kept in any case, the current one included.
-        orphan: An object that no row names is left alone for so long: an upload may be about to name it.
+        orphan: An object that no row names is left alone for so long: an upload may be about to name it. What a failed
+            analysis on demand has made is kept for as long, for a retry of its run.
         dropped: A dropped file stays in the inbox for so long, though it was taken in.
     """
 
@@ -128,6 +138,7 @@ class Collected:
     workspace: str
     listed: int
     releases: int
+    failed_analyses: int
     objects: int
     bytes: int
     dropped_files: int
@@ -163,14 +174,18 @@ def collect_garbage(
             if expired and not dry_run:
                 kept_releases.give_up(connection, workspace.id, expired)
             kept = [age.id for age in ages if age.id not in set(expired)]
-            named = named_objects.named_objects(connection, workspace.id, kept)
+            failed = analyses.failed_with_files(connection, workspace.id, now - policy.orphan)
+            if failed and not dry_run:
+                staging.forget_analyses(connection, workspace.id, failed)
+            named = named_objects.named_objects(connection, workspace.id, kept, failed)
         found = find_garbage(workspace.id, listed, named, policy, now)
         if not dry_run:
-            _remove(store, workspace.id, found)
+            _remove(settings, store, workspace.id, found)
     return Collected(
         workspace=workspace.slug,
         listed=len(listed),
         releases=len(expired),
+        failed_analyses=len(failed),
         objects=len(found.orphans) + len(found.landed),
         bytes=sum(entry.bytes for entry in (*found.orphans, *found.landed)),
         dropped_files=len(found.landed),
@@ -179,9 +194,11 @@ def collect_garbage(
     )
 
 
-def _remove(store: WorkspaceStore, workspace_id: str, found: Garbage) -> None:
-    """Files that stages make are safe under the lock; others are deleted only as they were listed."""
-    analyses = f"{layout.workspace_prefix(workspace_id)}analyses/"
-    store.delete(entry.key for entry in found.orphans if entry.key.startswith(analyses))
-    for entry in (*found.landed, *(o for o in found.orphans if not o.key.startswith(analyses))):
+def _remove(settings: Settings, store: WorkspaceStore, workspace_id: str, found: Garbage) -> None:
+    """Files that stages make are safe under the locks; others are deleted only as they were listed."""
+    made = {o.key: owner for o in found.orphans if (owner := layout.analysis_of(o.key))}
+    with database.as_system(settings.system_dsn, workspace_id) as connection:
+        busy = analyses.under_way(connection, workspace_id, set(made.values()))
+        store.delete(key for key, owner in made.items() if owner not in busy)
+    for entry in (*found.landed, *(o for o in found.orphans if o.key not in made)):
         store.delete_unchanged(entry)

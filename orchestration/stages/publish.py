@@ -71,7 +71,12 @@ def release_workspace(
         current = jobs.get_job(connection, workspace_id, job.id).provenance_id
         assert current is not None  # made now, or found to hold just this
         head = releases.release_head(connection, workspace_id, current)
-        superseded = superseded_objects(connection, workspace_id, keep_policy(settings), datetime.now(UTC))
+        # An analysis on demand does not hold the workspace's lock: a refresh may make these objects again just now.
+        superseded = (
+            superseded_objects(connection, workspace_id, keep_policy(settings), datetime.now(UTC))
+            if opened.asked is None
+            else []
+        )
     # Also where nothing was made: the run before may have died between its release and the manifest.
     _write_manifest(opened.store, head, state)
     opened.store.delete(superseded)

@@ -25,6 +25,21 @@ def test_keys_are_those_of_the_specification() -> None:
     assert layout.quarantine_key(WORKSPACE, OTHER) == f"{WORKSPACE}/quarantine/{OTHER}.parquet"
 
 
+def test_a_key_of_an_analysis_tells_which() -> None:
+    analysis = uuid4()
+    assert layout.analysis_of(layout.manifest_key(WORKSPACE, analysis)) == str(analysis)
+    assert layout.analysis_of(layout.dataset_key(WORKSPACE, analysis, "cases", "all", "0" * 64)) == str(
+        analysis
+    )
+    for other in (
+        layout.original_key(WORKSPACE, "0" * 64),
+        layout.analysis_prefix(WORKSPACE, analysis),
+        f"{WORKSPACE}/analyses/{'-' * 36}/cases/x.parquet",
+        f"{WORKSPACE}/inbox/{analysis}/analyses/{analysis}/x",
+    ):
+        assert layout.analysis_of(other) is None
+
+
 def test_an_id_has_one_spelling() -> None:
     spelled = str(WORKSPACE).upper()
 

@@ -1,8 +1,10 @@
 """Garbage: what is kept and for how long, what is removed, and what a reader of a collected release is told."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from time import sleep
 
@@ -11,21 +13,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestration.control_plane import (
+    analyses,
     arrivals,
     connectors,
     corrections,
     database,
     inbox,
+    jobs,
     kept_releases,
     releases,
+    staging,
 )
 from orchestration.control_plane.corrections import Cause
+from orchestration.control_plane.jobs import AnalysisJob
 from orchestration.control_plane.kept_releases import ReleaseAge, ReleaseCollected
 from orchestration.lake import layout
+from orchestration.lake.objects import WorkspaceStore
 from orchestration.settings import Settings
+from orchestration.stages.answer import answer
 from orchestration.stages.garbage import KeepPolicy, collect_garbage, expired_releases
 from orchestration.stages.intake import CONNECTOR_TYPE
-from orchestration.stages.opening import open_workspace
+from orchestration.stages.opening import open_analysis, open_workspace
+from orchestration.stages.workbench import AnalysisParameters
 from tests.faults.growing_log import GrowingLog, new_workspace
 from tests.faults.leftovers import named, nothing_is_left_over, stored
 from tests.faults.reader import Reader, store_of
@@ -168,6 +177,139 @@ def test_what_broken_runs_leave_goes_when_it_is_old(tenant: Callable[..., Tenant
     assert collect_garbage(impatient, "abandoned", dry_run=True).objects == 3
     assert {entry.key for entry in store.list()} == before
     assert nothing_is_left_over(acme.settings, "abandoned").objects == 3
+
+
+@dataclass
+class Question:
+    """An analysis on demand of a tenant's release, and runs of it that end as a test wants."""
+
+    tenant: Tenant
+    id: str
+
+    def start(self) -> AnalysisJob:
+        """A new attempt."""
+        with database.as_system(self.tenant.settings.system_dsn, self.tenant.log.workspace.id) as connection:
+            return jobs.start(connection, self.tenant.log.workspace.id, self.id)
+
+    def work(self, started: AnalysisJob, stages: int | None = None) -> None:
+        """Answer it, or make the files of so many stages."""
+        with open_analysis(self.tenant.settings, started, "run") as opened:
+            for _made in islice(answer(self.tenant.settings, opened, "run", lambda: False), stages):
+                pass
+
+    def fail(self, started: AnalysisJob, message: str) -> None:
+        """Note that the attempt failed."""
+        with database.as_system(self.tenant.settings.system_dsn, self.tenant.log.workspace.id) as connection:
+            jobs.fail(connection, self.tenant.log.workspace.id, self.id, started.attempt, message)
+
+    def staged(self) -> set[str]:
+        """The objects that its working tree names."""
+        with database.as_system(self.tenant.settings.system_dsn, self.tenant.log.workspace.id) as connection:
+            files = staging.all_staged_files(connection, self.tenant.log.workspace.id, self.id)
+        return {file.object_key for file in files}
+
+
+def question(tenant: Tenant, size: int) -> Question:
+    """Asked, but not started; each size is another question."""
+    parameters = AnalysisParameters.model_validate({"filters": [{"kind": "case_size", "min": size}]})
+    with database.as_user(tenant.settings.app_dsn, tenant.settings.operator) as connection:
+        release = jobs.standing_job(connection, tenant.log.workspace.id).provenance_id
+        assert release
+        asked = analyses.enqueue(
+            connection, tenant.log.workspace.id, parameters.model_dump(mode="json", by_alias=True), release
+        )
+    return Question(tenant, asked.id)
+
+
+def test_what_a_failed_analysis_made_goes_when_it_is_old_and_a_retry_makes_it_again(
+    tenant: Callable[..., Tenant],
+) -> None:
+    acme = tenant("failed")
+    acme.release()
+    failed, running, answered = (question(acme, size) for size in (1, 2, 3))
+    attempt = failed.start()
+    failed.work(attempt, stages=2)
+    failed.fail(attempt, "cancelled while it was running")
+    running.work(running.start(), stages=2)
+    answered.work(answered.start())
+    made, others = failed.staged(), running.staged() | answered.staged()
+    assert made
+    assert collect_garbage(acme.settings, "failed").failed_analyses == 0, "it may be tried again"
+    assert made | others <= stored(acme.settings, acme.log.workspace)
+
+    impatient = acme.settings.model_copy(update={"orphan_seconds": -60})
+    foretold = collect_garbage(impatient, "failed", dry_run=True)
+    assert (foretold.failed_analyses, foretold.objects) == (1, len(made))
+    assert failed.staged() == made
+    assert made <= stored(acme.settings, acme.log.workspace)
+    collected = nothing_is_left_over(acme.settings, "failed")
+    assert (collected.failed_analyses, collected.objects, collected.missing) == (1, len(made), [])
+    assert failed.staged() == set()
+    assert not made & stored(acme.settings, acme.log.workspace)
+    assert running.staged() | answered.staged() == others <= stored(acme.settings, acme.log.workspace)
+
+    failed.work(failed.start())
+    assert made <= failed.staged() <= stored(acme.settings, acme.log.workspace)
+    assert nothing_is_left_over(acme.settings, "failed").failed_analyses == 0
+
+
+def test_the_release_of_an_analysis_on_demand_deletes_nothing(tenant: Callable[..., Tenant]) -> None:
+    """It does not hold the workspace's lock: what it deletes, a refresh could just be making again."""
+    acme = tenant("bystander")
+    old = acme.release()
+    new = acme.release()
+    sleep(1.1)
+    asked = question(acme, 1)
+    asked.work(asked.start())
+    assert acme.keys(old) - acme.keys(new)
+    assert acme.keys(old) <= stored(acme.settings, acme.log.workspace)
+
+
+def test_a_retry_of_a_failed_analysis_keeps_its_files(tenant: Callable[..., Tenant]) -> None:
+    """Also those that it has left behind, such as of another code: it may be making them again just now."""
+    acme = tenant("retried")
+    acme.release()
+    retried = question(acme, 1)
+    attempt = retried.start()
+    retried.work(attempt, stages=2)
+    retried.fail(attempt, "the process of the run was killed")
+    left = layout.dataset_key(acme.log.workspace.id, retried.id, "events", "2024-02", "0" * 64)
+    store_of(acme.settings, acme.log.workspace).put_bytes(left, b"of the first attempt")
+    retried.start()
+    made = retried.staged()
+    impatient = acme.settings.model_copy(update={"orphan_seconds": -60})
+    assert collect_garbage(impatient, "retried").failed_analyses == 0
+    assert retried.staged() == made
+    assert made | {left} <= stored(acme.settings, acme.log.workspace)
+
+
+def test_a_failed_analysis_starts_again_only_after_its_files_are_deleted(
+    tenant: Callable[..., Tenant], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the collection would delete what the retry has just made again under the same keys."""
+    acme = tenant("waiting")
+    acme.release()
+    failed = question(acme, 1)
+    attempt = failed.start()
+    failed.work(attempt, stages=1)
+    failed.fail(attempt, "cancelled while it was running")
+    made = failed.staged()
+    delete, retries = WorkspaceStore.delete, ThreadPoolExecutor(1)
+    started: list[Future[AnalysisJob]] = []
+
+    def slow_delete(store: WorkspaceStore, keys: Iterable[str]) -> None:
+        started.append(retries.submit(failed.start))
+        with pytest.raises(TimeoutError):
+            started[0].result(timeout=1)
+        delete(store, keys)
+
+    impatient = acme.settings.model_copy(update={"orphan_seconds": -60})
+    with monkeypatch.context() as patch:
+        patch.setattr(WorkspaceStore, "delete", slow_delete)
+        assert collect_garbage(impatient, "waiting").objects == len(made)
+    failed.work(started[0].result(timeout=30))
+    retries.shutdown()
+    assert failed.staged() <= stored(acme.settings, acme.log.workspace)
 
 
 def test_a_lost_file_is_named(tenant: Callable[..., Tenant]) -> None:
