@@ -11,6 +11,7 @@ from casetrail_testkit.salesforce.catalog import Field, SObject, standard_object
 from casetrail_testkit.salesforce.ids import record_id, with_suffix
 from casetrail_testkit.tables import Tables, quoted
 
+STAMPS = ("CreatedDate", "LastModifiedDate", "SystemModstamp")
 RECYCLE_BIN = timedelta(days=15)
 _CASTS = {"int": "integer", "double": "real", "currency": "real", "percent": "real", "boolean": "integer"}
 
@@ -61,7 +62,10 @@ class SalesforceStore:
         return str(row["Id"])
 
     def load(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
-        """Make many records in one go, as fast as it gets; how many. Id and stamps are set unless given."""
+        """Make many records in one go, as fast as it gets; how many. Id and stamps are set unless given.
+
+        Those with ``IsDeleted`` are in the recycle bin from now on.
+        """
         definition = self.object(name)
         named = list(self._spelled(definition, dict.fromkeys(columns)))
         set_by_system = self._set_by_system(definition)
@@ -72,7 +76,11 @@ class SalesforceStore:
             named = ["Id", *named]
             prefix, numbers = definition.key_prefix, self._numbers
             all_rows = ([record_id(prefix, next(numbers)), *row, *fixed.values()] for row in rows)
-        return self.tables.insert(definition.name, [*named, *fixed], all_rows)
+        count = self.tables.insert(definition.name, [*named, *fixed], all_rows)
+        if "IsDeleted" in named:
+            sql = f"update {quoted(definition.name)} set _deleted_at = ? where IsDeleted and _deleted_at is null"
+            self.tables.write(sql, (self._stamp(),))
+        return count
 
     def update(self, name: str, record: str, values: Mapping[str, Any], *, commits_in: float = 0) -> None:
         """Change a record; stamps move to now unless ``values`` says otherwise."""
@@ -160,8 +168,7 @@ class SalesforceStore:
         return self.clock.now().strftime(WITH_MILLISECONDS)
 
     def _set_by_system(self, definition: SObject) -> dict[str, Any]:
-        stamps = dict.fromkeys(("CreatedDate", "LastModifiedDate", "SystemModstamp"), self._stamp())
-        given = {"Id": None, "IsDeleted": False, **stamps}
+        given = {"Id": None, "IsDeleted": False, **dict.fromkeys(STAMPS, self._stamp())}
         row = {name: value for name, value in given.items() if definition.has(name)}
         return row | {"Id": record_id(definition.key_prefix, next(self._numbers))}
 
