@@ -6,7 +6,7 @@ from orchestration.cli import services, source
 from orchestration.cli.analysis import analysis_app
 from orchestration.cli.arrivals import arrivals_app
 from orchestration.cli.connector import connector_app
-from orchestration.cli.demo import demo
+from orchestration.cli.demo import demo_app
 from orchestration.cli.garbage import gc
 from orchestration.cli.notify import notify_app
 from orchestration.cli.quarantine import quarantine_app
@@ -23,7 +23,7 @@ app = typer.Typer(
 
 for command in (
     *(services.up, services.down, services.status, services.env),
-    *(upload, refresh, query, demo, gc),
+    *(upload, refresh, query, gc),
 ):
     app.command()(command)
 for name, of_source in source.COMMANDS.items():
@@ -36,6 +36,7 @@ app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(analysis_app, name="analysis")
 app.add_typer(provenance_app, name="provenance")
 app.add_typer(notify_app, name="notify")
+app.add_typer(demo_app, name="demo")
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from orchestration.cli import services
 from orchestration.cli.analysis import configure
+from orchestration.cli.demo_serve import serve
 from orchestration.cli.partitions import ensure_workspace_partition
 from orchestration.cli.printing import print_table
 from orchestration.cli.release import run_sql
@@ -22,12 +23,19 @@ from orchestration.settings import load_settings
 SLUG = "acme-lead-to-cash"
 LAST_ACTIVITY = "Receive payment"
 
+demo_app = typer.Typer(invoke_without_command=True)
+demo_app.command("serve")(serve)
 
+
+@demo_app.callback()
 def demo(
+    context: typer.Context,
     once: Annotated[bool, typer.Option("--once", help="Stop the services at the end.")] = False,
     cases: Annotated[int, typer.Option(help="Cases in the sample.", min=100)] = 20_000,
 ) -> None:
     """Start everything, analyse a sample company's log, and show what came of it."""
+    if context.invoked_subcommand is not None:
+        return
     began = time.monotonic()
     services.up()
     try:

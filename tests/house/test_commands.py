@@ -32,8 +32,9 @@ def named_commands() -> list[str]:
 def parse(command: Any, name: str, arguments: list[str]) -> None:
     """Parse as the command line would, down to the last command, without running any."""
     with command.make_context(name, list(arguments)) as context:
-        if hasattr(command, "commands"):
-            _, found, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        rest = [*context._protected_args, *context.args]
+        if hasattr(command, "commands") and (rest or not command.invoke_without_command):
+            _, found, rest = command.resolve_command(context, rest)
             parse(found, name, rest)
 
 
