@@ -38,7 +38,10 @@ def upload(
     file: Annotated[
         Path,
         typer.Argument(
-            exists=True, dir_okay=False, readable=True, help="CSV, XES or Parquet; also .gz, .zip."
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            help="CSV, JSON lines, XES, OCEL or Parquet; also .gz, .zip.",
         ),
     ],
     case_id: Column = None,
@@ -72,6 +75,9 @@ def upload(
     null: Annotated[
         list[str] | None, typer.Option(metavar="TEXT", help="A value that means nothing; may be given again.")
     ] = None,
+    object_type: Annotated[
+        str | None, typer.Option(metavar="TYPE", help="Whose objects are the cases of an OCEL log.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")
     ] = False,
@@ -86,6 +92,7 @@ def upload(
         "resource": resource, "role": role, "org_unit": org_unit, "lifecycle": lifecycle,
         "record_key": tuple(record_key or ()), "order": order, "timestamp_format": timestamp_format,
         "timezone": timezone, "delimiter": delimiter, "encoding": encoding, "null": tuple(null or ()),
+        "object_type": object_type,
     }  # fmt: skip
     settings = load_settings()
     with acting(acting_user) as connection:

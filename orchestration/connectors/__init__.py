@@ -21,6 +21,7 @@ from orchestration.connectors.mapping import Hints, Mapping
 from orchestration.connectors.probe import Probe, QuarantinePreview, probe
 from orchestration.connectors.quarantine import QUARANTINE_SCHEMA
 from orchestration.connectors.raw_months import MonthFile
+from orchestration.connectors.staging import Flattening
 from orchestration.connectors.suggest import Suggestion
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "REASONS",
     "AmbiguousMapping",
     "ConnectorError",
+    "Flattening",
     "Hints",
     "InvalidMapping",
     "Landing",

@@ -26,6 +26,7 @@ _NO_TIME = datetime(9999, 1, 1)
 
 REASONS = {
     "ragged_row": "The record does not have as many fields as the header.",
+    "unparseable_record": "The line is no JSON object.",
     "missing_case_id": "The case id is empty.",
     "missing_activity": "The activity is empty.",
     "missing_timestamp": "The time is empty.",

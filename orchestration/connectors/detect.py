@@ -1,19 +1,23 @@
 """Which of the formats that we read a file has, by its content."""
 
+import re
 from pathlib import Path
 from typing import Literal
 
 from orchestration.connectors.archive import Limits, open_expanded
 from orchestration.connectors.errors import UnreadableFile
 
-Format = Literal["csv", "xes", "parquet"]
+Format = Literal["csv", "xes", "parquet", "jsonl", "ocel-json", "ocel-sqlite"]
 
+_OCEL_1 = re.compile(rb'\{\s*"ocel:')
+_OCEL_2 = re.compile(rb'\{\s*"(objectTypes|eventTypes|objects|events)"\s*:\s*\[')
+_JSON_ARRAY = re.compile(rb"\[\s*[\[{\]]")
+_JSON_OBJECT = re.compile(rb'\{\s*("|\})')
 _BOMS = (b"\xef\xbb\xbf", b"\xff\xfe\x00\x00", b"\xff\xfe", b"\xfe\xff")
 _FOREIGN = {
     b"PARE": "an encrypted Parquet file. Send it without encryption.",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook. Save the sheet as CSV (UTF-8) first.",
-    b"SQLite format 3": "an SQLite database. Export the event table as CSV first.",
-    b"%PDF": "a PDF. Export the log as CSV, XES or Parquet.",
+    b"%PDF": "a PDF. Export the log as CSV, XES, OCEL or Parquet.",
     b"7z\xbc\xaf\x27\x1c": "a 7z archive. Pack the log with zip or gzip.",
     b"\x28\xb5\x2f\xfd": "a zstd archive. Pack the log with zip or gzip.",
     b"BZh": "a bzip2 archive. Pack the log with zip or gzip.",
@@ -35,11 +39,24 @@ def detect(path: Path, limits: Limits) -> Format:
     for magic, what in _FOREIGN.items():
         if head.startswith(magic):
             raise UnreadableFile(f"{path.name} is {what}")
-    return "xes" if _is_xml(head) else "csv"
+    if head.startswith(b"SQLite format 3\x00"):
+        return "ocel-sqlite"
+    return _text_format(path, head)
 
 
-def _is_xml(head: bytes) -> bool:
+def _text_format(path: Path, head: bytes) -> Format:
     for bom in _BOMS:
         head = head.removeprefix(bom)
     # UTF-16 puts a NUL beside every ASCII character.
-    return head.replace(b"\x00", b"").lstrip().startswith(b"<")
+    text = head.replace(b"\x00", b"").lstrip()
+    if text.startswith(b"<"):
+        return "xes"
+    if _OCEL_1.match(text):
+        raise UnreadableFile(
+            f"{path.name} is OCEL 1.0. Convert it to OCEL 2.0, which has JSON and SQLite forms."
+        )
+    if _OCEL_2.match(text):
+        return "ocel-json"
+    if _JSON_ARRAY.match(text):
+        raise UnreadableFile(f"{path.name} is one JSON array. Write JSON lines: one object on each line.")
+    return "jsonl" if _JSON_OBJECT.match(text) else "csv"

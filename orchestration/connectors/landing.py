@@ -25,6 +25,7 @@ from orchestration.connectors.quarantine import count_blank, quarantined, write_
 from orchestration.connectors.raw_months import MonthFile, write_months
 from orchestration.connectors.reader import stage
 from orchestration.connectors.session import local_session
+from orchestration.connectors.staging import Flattening
 
 LANDING_VERSION = 1
 """Raise it when the same file, mapping and bounds land otherwise than before: arrivals are then read again."""
@@ -40,7 +41,7 @@ class Landing:
         schema_fingerprint: sha256 of ``columns``.
         records: Records of the file.
         landed: Records in the month files.
-        non_event: Blank records, and XES traces without events.
+        non_event: Blank records, XES traces without events, and events that flattening left in no case.
         quarantined: Records in the quarantine file.
         reasons: Quarantined records for each reason.
         review_at: When the first of the records that are in the future is so no longer (UTC); None without any.
@@ -49,8 +50,9 @@ class Landing:
             empty.
         nul_characters: NUL characters taken out.
         timestamp_reading: How the times were read, in words.
-        encoding: The text encoding; None for XES and Parquet.
+        encoding: The text encoding; None for formats that are no plain text or name it themselves.
         delimiter: The delimiter; None unless CSV.
+        flattening: What flattening did; None unless the log is object-centric.
         warnings: Plain English, for the person who uploads.
     """
 
@@ -69,6 +71,7 @@ class Landing:
     timestamp_reading: str
     encoding: str | None
     delimiter: str | None
+    flattening: Flattening | None
     warnings: tuple[str, ...]
 
     @property
@@ -90,7 +93,7 @@ def land(
     """Land a file into ``into/raw/{yyyy-mm}.parquet`` and ``into/quarantine.parquet``.
 
     Args:
-        path: A CSV, XES or Parquet file, plain or in gzip or zip.
+        path: A file of one of the formats of ``detect``, plain or in gzip or zip.
         mapping: Which column plays which part.
         first_month: ``yyyy-mm``; earlier records are quarantined.
         now: The time of landing, with a time zone; records more than a day later are quarantined.
@@ -110,7 +113,7 @@ def land(
         classified = classify(session, staged, mapping, bounds)
         months = write_months(session, staged.names, raw)
         landed = sum(month.rows for month in months.values())
-        all_landed = landed + staged.empty_traces == staged.records  # then the records need no second look
+        all_landed = landed + staged.eventless == staged.records  # then the records need no second look
         blank = 0 if all_landed else count_blank(session)
         rest = iter(()) if all_landed else quarantined(session, staged, classified)
         reasons = write_quarantine(into / "quarantine.parquet", rest)
@@ -120,7 +123,7 @@ def land(
             schema_fingerprint=hashlib.sha256(json.dumps(staged.columns).encode()).hexdigest(),
             records=staged.records,
             landed=landed,
-            non_event=blank + staged.empty_traces,
+            non_event=blank + staged.eventless,
             quarantined=sum(reasons.values()),
             reasons=reasons,
             review_at=first_admission(session) if IN_FUTURE in reasons else None,
@@ -130,6 +133,7 @@ def land(
             timestamp_reading=classified.reading.description,
             encoding=staged.encoding,
             delimiter=staged.delimiter,
+            flattening=staged.flattening,
             warnings=staged.warnings,
         )
         _require_conservation(landing)

@@ -17,6 +17,9 @@ XES = {
 }
 """The standard's own names, which outrank all others where they occur."""
 
+OCEL = {"case_id": "ocel:oid", "activity": "ocel:activity", "timestamp": "ocel:timestamp"}
+"""What the columns of a flattened object-centric log are called; they outrank all others too."""
+
 _SURE, _COMMON, _WEAK = 1.0, 0.8, 0.6
 
 _NAMES: dict[str, dict[float, str]] = {
@@ -82,7 +85,7 @@ _SCORES = {
 
 
 def name_score(field: str, column: str) -> float:
-    """How surely the column's name alone says that it plays the part: 0 (not at all) to 1.1 (XES)."""
-    if column == XES.get(field):
+    """How surely the column's name alone says that it plays the part: 0 (not at all) to 1.1 (a standard's)."""
+    if column in (XES.get(field), OCEL.get(field)):
         return 1.1
     return _SCORES[field].get(normal(column), 0.0)

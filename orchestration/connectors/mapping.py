@@ -6,7 +6,7 @@ No guessing here: ``suggest`` proposes, a person confirms, and what was confirme
 
 from collections.abc import Iterable
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from orchestration.connectors.errors import InvalidMapping
 from orchestration.connectors.timestamps import check_format
@@ -47,6 +47,7 @@ class Hints(BaseModel):
         null: Values that mean "nothing" in mapped columns. None by default: a case called NA stays a case.
         delimiter: The one character between fields; None lets the data decide.
         encoding: The text encoding; None means the byte order mark's, else UTF-8.
+        object_type: Objects of which type are the cases of an object-centric log; None where there is but one type.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,6 +68,8 @@ class Hints(BaseModel):
     null: tuple[str, ...] = ()
     delimiter: str | None = None
     encoding: str | None = None
+    # Left out where it says nothing, so that a mapping without it is written as before there was one.
+    object_type: str | None = Field(default=None, exclude_if=lambda value: value is None)
 
     def check_options(self) -> None:
         """Check what can be checked without the file.

@@ -50,7 +50,7 @@ class Probe:
 
     Attributes:
         format: What kind of file it is.
-        encoding: The text encoding; None for XES and Parquet.
+        encoding: The text encoding; None for formats that are no plain text or name it themselves.
         delimiter: The delimiter; None unless CSV.
         columns: (name, type in the file) in the file's order.
         records: Records that were read.
@@ -102,7 +102,7 @@ def probe(
     """Look at a file's first records.
 
     Args:
-        path: A CSV, XES or Parquet file, plain or in gzip or zip.
+        path: A file of one of the formats of ``detect``, plain or in gzip or zip.
         hints: What a person has already said; it always wins over what is proposed.
         first_month: ``yyyy-mm``; earlier records would be quarantined.
         now: The time of the look, with a time zone.
@@ -113,6 +113,7 @@ def probe(
     Raises:
         UnreadableFile: The file as a whole cannot be read without losing something.
         InvalidMapping: The hints do not fit the file.
+        AmbiguousMapping: The log is object-centric, and what its cases are was not said.
     """
     hints, bounds, path = hints or Hints(), Bounds(first_month, now), path.resolve()
     with tempfile.TemporaryDirectory(prefix="casetrail-probe-") as folder:

@@ -39,7 +39,7 @@ def quarantined(
     )
     if staged.rejects:
         query += (
-            " UNION ALL SELECT row_number, NULL, 'ragged_row', NULL, NULL, message, raw "
+            f" UNION ALL SELECT row_number, NULL, {literal(staged.rejected_as)}, NULL, NULL, message, raw "
             f"FROM read_parquet({literal(staged.rejects)})"
         )
     for batch in session.execute(f"SELECT * FROM ({query}) ORDER BY row_number").to_arrow_reader(_BATCH_ROWS):

@@ -7,7 +7,11 @@ import duckdb
 from orchestration.connectors.archive import Limits, Progress
 from orchestration.connectors.csv_reader import stage_csv
 from orchestration.connectors.detect import detect
+from orchestration.connectors.jsonl_reader import stage_jsonl
 from orchestration.connectors.mapping import Hints
+from orchestration.connectors.ocel import flatten
+from orchestration.connectors.ocel_json_reader import read_ocel_json
+from orchestration.connectors.ocel_sqlite_reader import read_ocel_sqlite
 from orchestration.connectors.parquet_reader import stage_parquet
 from orchestration.connectors.staging import Staged
 from orchestration.connectors.xes_reader import stage_xes
@@ -28,6 +32,7 @@ def stage(
     Raises:
         UnreadableFile: The file cannot be read without losing something.
         InvalidMapping: The hints do not fit the file.
+        AmbiguousMapping: The log is object-centric, and what its cases are was not said.
     """
     hints.check_options()
     staged = _staged(path, scratch, session, hints, limits, progress, max_records)
@@ -55,6 +60,16 @@ def _staged(
             progress=progress,
             max_records=max_records,
         )
+    if kind == "jsonl":
+        return stage_jsonl(
+            path, scratch, encoding=hints.encoding, limits=limits, progress=progress, max_records=max_records
+        )
     if kind == "xes":
         return stage_xes(path, scratch, limits=limits, progress=progress, max_records=max_records)
-    return stage_parquet(path, scratch, session, limits=limits, progress=progress, max_records=max_records)
+    if kind == "parquet":
+        return stage_parquet(
+            path, scratch, session, limits=limits, progress=progress, max_records=max_records
+        )
+    read = read_ocel_json if kind == "ocel-json" else read_ocel_sqlite
+    tables = read(path, scratch, limits=limits, progress=progress)
+    return flatten(session, tables, hints.object_type, format=kind, max_records=max_records)

@@ -10,19 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from lxml import etree
 
 from orchestration.connectors.archive import ByteStream, Limits, Progress, open_expanded
-from orchestration.connectors.columns import ColumnNames
 from orchestration.connectors.errors import UnreadableFile
-from orchestration.connectors.staging import Staged, ident, literal
+from orchestration.connectors.record_chunks import Record, RecordChunks
+from orchestration.connectors.staging import Staged
 
-_CHUNK_RECORDS = 50_000
 _TYPES = {"date": "timestamp", "int": "int64", "float": "double", "boolean": "bool"}
-
-Record = dict[str, str | None]
 
 
 def stage_xes(
@@ -38,14 +33,17 @@ def stage_xes(
     Raises:
         UnreadableFile: The file is no well-formed XES, has a DOCTYPE, or exceeds a limit.
     """
-    chunks = _Chunks(scratch, limits)
-    empty_traces, truncated = 0, False
+    chunks = RecordChunks(scratch, limits)
+    records, empty_traces, truncated = 0, 0, False
     with open_expanded(path, limits, progress) as stream:
         log = _Log(stream, limits)
         for case, events in log.traces():
-            empty_traces += not events
-            chunks.add(case, events)
-            if max_records is not None and chunks.records >= max_records:
+            for number, event in enumerate(events, start=records + 1):
+                event.update(case)
+                chunks.add(number, event)
+            empty_traces += not events  # it takes a record number and no row
+            records += max(1, len(events))
+            if max_records is not None and records >= max_records:
                 truncated = True
                 break
     chunks.flush()
@@ -55,7 +53,7 @@ def stage_xes(
         format="xes",
         columns=tuple((name, log.types.get(key, "string")) for key, name in chunks.columns.items()),
         relation=chunks.relation(),
-        records=chunks.records,
+        records=records,
         empty_traces=empty_traces,
         truncated=truncated,
         warnings=tuple(chunks.names.warnings),
@@ -167,50 +165,3 @@ def _nested(attribute: Any, depth: int) -> list[dict[str, Any]]:
             entry["nested"] = _nested(child, depth - 1)
         nested.append(entry)
     return nested
-
-
-class _Chunks:
-    """Writes records to a row of Parquet files; columns may appear at any time."""
-
-    def __init__(self, scratch: Path, limits: Limits) -> None:
-        self._scratch, self._limits = scratch, limits
-        self._paths: list[Path] = []
-        self._rows: list[Record] = []
-        self._numbers: list[int] = []
-        self.names = ColumnNames()
-        self.columns: dict[str, str] = {}
-        self.records = 0
-
-    def add(self, case: Record, events: list[Record]) -> None:
-        """Append the events of a trace; a trace without events takes a record number and no row."""
-        for event in events:
-            event.update(case)
-        self._rows += events
-        self._numbers += range(self.records + 1, self.records + 1 + len(events))
-        self.records += max(1, len(events))
-        if len(self._rows) >= _CHUNK_RECORDS:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write the rows at hand."""
-        if not self._rows:
-            return
-        keys = dict.fromkeys(key for row in self._rows for key in row)
-        for key in keys:
-            if key not in self.columns:
-                self.columns[key] = self.names.add(key, len(self.columns) + 1)
-        if len(self.columns) > self._limits.columns:
-            raise UnreadableFile(f"The log has more than {self._limits.columns:,} different attributes.")
-        arrays = [pa.array([row.get(key) for row in self._rows], pa.string()) for key in keys]
-        table = pa.table(
-            [pa.array(self._numbers, pa.int64()), *arrays], ["_row_number", *map(self.columns.get, keys)]
-        )
-        self._paths.append(self._scratch / f"staged-{len(self._paths):05d}.parquet")
-        pq.write_table(table, self._paths[-1], compression="lz4")
-        self._rows, self._numbers = [], []
-
-    def relation(self) -> str:
-        """SQL of all records with all columns."""
-        columns = ", ".join(["_row_number", *map(ident, self.columns.values())])
-        files = ", ".join(map(literal, self._paths))
-        return f"SELECT {columns} FROM read_parquet([{files}], union_by_name = true)"
