@@ -85,7 +85,7 @@ class VendorServer(ABC):
 
     def start(self) -> Self:
         """Answer requests, in threads of this process."""
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
         return self
 

@@ -49,7 +49,7 @@ def updated(store: SalesforceStore, request: Request, name: str) -> Response:
     start, end = _window(store, request, OLDEST_UPDATE)
     rows = list(
         store.tables.read(
-            f"select Id from {quoted(definition.name)} where {store.visible(False)}"
+            f"select Id from {quoted(definition.name)} where {store.visible(definition, False)}"
             " and SystemModstamp >= ? and SystemModstamp < ? order by SystemModstamp, Id limit ?",
             [*(instant.strftime(WITH_MILLISECONDS) for instant in (start, end)), MOST_IDS + 1],
         )

@@ -92,7 +92,8 @@ def queryable(store: SalesforceStore, name: str) -> SObject:
 
 def source(store: SalesforceStore, selection: soql.Selection, with_deleted: bool) -> str:
     """What stands behind FROM in the SQL of a query."""
-    table, visible = quoted(selection.definition.name), store.visible(with_deleted)
+    definition = selection.definition
+    table, visible = quoted(definition.name), store.visible(definition, with_deleted)
     return f"{table} where {visible}{selection.condition} order by {selection.ordering}"
 
 

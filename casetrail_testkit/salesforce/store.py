@@ -135,17 +135,22 @@ class SalesforceStore:
         definition = self.object(name)
         fields = list(definition.fields.values())
         columns = ", ".join(quoted(one.name) for one in fields)
-        sql = f"select {columns} from {quoted(definition.name)} where {self.visible(with_deleted)} order by _row"
+        visible = self.visible(definition, with_deleted)
+        sql = f"select {columns} from {quoted(definition.name)} where {visible} order by _row"
         self.tables.settle()
         return [
             {one.name: _value(one, value) for one, value in zip(fields, row, strict=True)}
             for row in self.tables.read(sql)
         ]
 
-    def visible(self, with_deleted: bool) -> str:
-        """The SQL condition of what ``query`` sees, or with deleted records what ``queryAll`` sees."""
+    def visible(self, definition: SObject, with_deleted: bool) -> str:
+        """The SQL condition of what ``query`` sees, or with deleted records what ``queryAll`` sees.
+
+        Archived tasks and events are seen by ``queryAll`` only.
+        """
         if not with_deleted:
-            return "_deleted_at is null"
+            archived = " and IsArchived is not 1" if definition.has("IsArchived") else ""
+            return f"_deleted_at is null{archived}"
         emptied = (self.clock.now() - RECYCLE_BIN).strftime(WITH_MILLISECONDS)
         return f"(_deleted_at is null or _deleted_at > '{emptied}')"
 

@@ -252,7 +252,9 @@ def test_an_open_transaction_holds_the_covered_time_back(
 ) -> None:
     salesforce.clock.advance(300)
     salesforce.store.delete("Lead", leads[0], commits_in=3600)
-    salesforce.clock.advance(600)
+    salesforce.clock.advance(300)
+    salesforce.store.create("Lead", {}, commits_in=7200)
+    salesforce.clock.advance(300)
     parameters = window(NOON, NOON + timedelta(minutes=15))
     answer = org.get("/sobjects/Lead/deleted", params=parameters).json()
     assert (answer["deletedRecords"], answer["latestDateCovered"]) == ([], "2026-03-04T12:05:00.000+0000")

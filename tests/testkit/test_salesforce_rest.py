@@ -350,6 +350,13 @@ def test_a_hard_delete_leaves_no_trace(salesforce: SalesforceServer, org: httpx.
         assert query(org, f"SELECT Id FROM {name}", "queryAll")["totalSize"] == 0
 
 
+def test_archived_tasks_are_in_query_all_only(salesforce: SalesforceServer, org: httpx.Client) -> None:
+    store = salesforce.store
+    archived, live = (store.create("Task", {"IsArchived": is_archived}) for is_archived in (True, False))
+    assert column(query(org, "SELECT Id FROM Task"), "Id") == [live]
+    assert column(query(org, "SELECT Id FROM Task", "queryAll"), "Id") == [archived, live]
+
+
 def test_columns_appear_disappear_and_change_type(salesforce: SalesforceServer, org: httpx.Client) -> None:
     store = salesforce.store
     store.create("Lead", {"LastName": "Doe", "AnnualRevenue": 12.5})
