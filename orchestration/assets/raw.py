@@ -1,4 +1,4 @@
-"""The raw asset of uploads: the landed files of each month, proved to be there."""
+"""The raw asset, of uploads and pulls: the landed files of each month, proved to be there."""
 
 from collections.abc import Iterator
 
@@ -21,9 +21,10 @@ Results = Iterator[dg.MaterializeResult | dg.AssetCheckResult]  # type: ignore[t
     kinds={"s3", "parquet"},
 )
 def raw_csv_upload(context: dg.AssetExecutionContext, workspaces: Workspaces) -> Results:
-    """Uploaded records as they arrived, by the month of the record's own time.
+    """Uploaded and pulled records as they arrived, by the month of the record's own time.
 
-    Landing writes the files once, at `s3://{bucket}/{workspace_id}/raw/csv_upload/{yyyy-mm}/`; they are never changed.
+    Landing writes the files once, at `s3://{bucket}/{workspace_id}/raw/{connector_type}/{yyyy-mm}/`; they are never
+    changed.
     Materialising compares the ledger with S3.
     """
     outcomes = {}

@@ -12,16 +12,19 @@ import typer
 from pydantic import SecretStr
 
 from orchestration.cli.printing import print_json, print_rows
-from orchestration.cli.workspace import ActingUser, AsJson, WorkspaceName, acting
+from orchestration.cli.progress import ProgressLine
+from orchestration.cli.workspace import ActingUser, AsJson, WorkspaceName, acting, told_problems
 from orchestration.control_plane import connectors, workspaces
 from orchestration.control_plane.connectors import Connector, UnknownConnector
 from orchestration.control_plane.database import Connection
 from orchestration.control_plane.errors import InvalidInput
+from orchestration.control_plane.pulls import list_pulls
 from orchestration.control_plane.workspaces import Workspace
 from orchestration.settings import Settings, load_settings
 from orchestration.sources.credentials import secret_fields
 from orchestration.sources.errors import SourceError
 from orchestration.sources.registry import source_type, source_types
+from orchestration.stages.pulls import sync as sync_connector
 from orchestration.stages.source_access import (
     add_source,
     change_source,
@@ -154,11 +157,65 @@ def discover(
     print_rows(shown, ("stream", "columns", "key", "cursors"))
 
 
+def sync(
+    workspace: WorkspaceName,
+    connector: ConnectorName,
+    acting_user: ActingUser = None,
+    as_json: AsJson = False,
+) -> None:
+    """Pull what is new, now and in this process. Exit code 1 if it did not come to the source's end for an error."""
+    with acting(acting_user) as connection:
+        settings, found, known = _known(connection, workspace, connector)
+    line = ProgressLine()
+    with told_problems(), told_sources():
+        done = sync_connector(settings, found, known, progress=(lambda _text: None) if as_json else line.tell)
+    if as_json:
+        print_json(asdict(done))
+        return
+    counts = ", ".join(f"{done.total(count):,} {count.replace('_', '-')}" for count in _COUNTS[1:])
+    line.done(f"{done.total('records'):,} records in {len(done.pulls)} pull(s): {counts}.")
+    for change in (change for pull in done.pulls for change in pull.schema_changes):
+        typer.echo(f"{change['stream']}.{change['column']}: {_change(change)}", err=True)
+    if done.stopped:
+        typer.echo(done.stopped, err=True)
+
+
+def pulls(
+    workspace: WorkspaceName,
+    connector: ConnectorName,
+    limit: Annotated[int, typer.Option(min=1, help="So many, newest first.")] = 20,
+    acting_user: ActingUser = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the pulls of a connector: what each brought, and which columns changed."""
+    with acting(acting_user) as connection:
+        found = workspaces.find_workspace(connection, workspace)
+        known = named_connector(connection, found.id, connector)
+        rows = [asdict(pull) for pull in list_pulls(connection, found.id, known.id, limit)]
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        row["schema changes"] = "; ".join(
+            f"{c['stream']}.{c['column']}: {_change(c)}" for c in row["schema_changes"]
+        )
+    print_rows(rows, ("number", "committed_at", *_COUNTS, "schema changes"))
+
+
+def _change(change: Mapping[str, Any]) -> str:
+    kind = str(change["change"])
+    return f"{change['before']} became {change['after']}" if kind == "type" else kind
+
+
+_COUNTS = ("records", "landed", "non_event", "duplicate", "quarantined")
+
 COMMANDS: dict[str, Callable[..., None]] = {
     "add": add,
     "set": set_,
     "check": check,
     "discover": discover,
+    "sync": sync,
+    "pulls": pulls,
     "enable": enable,
     "disable": disable,
 }

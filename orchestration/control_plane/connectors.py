@@ -23,7 +23,8 @@ _LOGIN_IN_URL = re.compile(r"://[^/@\s]+:[^/@\s]+@")
 class Connector:
     """A row of ``connectors``. For ``csv_upload`` the config is the mapping of the uploaded files.
 
-    ``message`` says why the status is as it is, where there is something to say.
+    ``message`` says why the status is as it is, where there is something to say. No schedule syncs the connector before
+    ``next_sync_at`` (UTC).
     """
 
     id: str
@@ -35,6 +36,7 @@ class Connector:
     last_sync_at: datetime | None
     created_at: datetime
     message: str | None = None
+    next_sync_at: datetime | None = None
 
 
 class UnknownConnector(ControlPlaneError):
@@ -189,6 +191,11 @@ def record_problem(
     )
     change = f"message = %(value)s, status = {status}"
     _update(connection, workspace_id, connector_id, change, message[:_LONGEST_MESSAGE])
+
+
+def set_next_sync(connection: Connection, workspace_id: str, connector_id: str, when: datetime) -> None:
+    """Say before when (UTC) no schedule syncs the connector; for the pipeline."""
+    _update(connection, workspace_id, connector_id, "next_sync_at = %(value)s", when)
 
 
 def require_admin(connection: Connection, workspace_id: str, connector_id: str) -> None:

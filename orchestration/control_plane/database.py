@@ -49,6 +49,10 @@ class WorkspaceBusy(ControlPlaneError):
     """Another process holds the workspace's lock."""
 
 
+class SyncUnderWay(ControlPlaneError):
+    """Another process syncs the connector."""
+
+
 @contextmanager
 def as_user(dsn: SecretStr | str, email: str) -> Iterator[Connection]:
     """One transaction that sees and does what this user may; committed unless an exception leaves it.
@@ -127,6 +131,19 @@ def workspace_lock(
                     f"Another run holds workspace {workspace_id}: wait until it ends, or stop it in Dagster."
                 )
             waiting(waited)
+        yield
+
+
+@contextmanager
+def connector_lock(dsn: SecretStr | str, connector_id: str) -> Iterator[None]:
+    """Hold the connector's lock, so that no two syncs of it overlap. It falls with the process that holds it.
+
+    Raises:
+        SyncUnderWay: it is not free.
+    """
+    with connect(dsn, autocommit=True) as connection:
+        if not _locked(connection, lock_key(f"connector {connector_id}"), 0):
+            raise SyncUnderWay("The connector is being synced already: wait until that ends.")
         yield
 
 

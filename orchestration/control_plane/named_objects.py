@@ -16,6 +16,15 @@ class LandedDrop:
     etag: str
 
 
+@dataclass(frozen=True, slots=True)
+class NamedPull:
+    """A pull of a connector; the newest one's memory is read by the next pull."""
+
+    connector_id: str
+    id: str
+    is_newest: bool
+
+
 @dataclass(frozen=True)
 class NamedObjects:
     """What rows name: object keys, or the sha256 of originals. Those in ``inbox`` may go, all others must stay.
@@ -24,10 +33,11 @@ class NamedObjects:
         released: Month files of the kept releases.
         staged: Month files of the working trees that are not forgotten.
         delivered: Raw and quarantine files of what landed, and of what the kept releases were made from.
-        originals: Of everything that was ever taken in.
+        originals: Of everything that was ever taken in or pulled.
         unreadable: sha256 of files that could not be taken in; they may or may not be stored.
         analyses: The analyses, each of which has a manifest.
         inbox: Versions of dropped files that were taken in.
+        pulls: Of all connectors.
     """
 
     released: frozenset[str]
@@ -37,6 +47,7 @@ class NamedObjects:
     unreadable: frozenset[str]
     analyses: frozenset[str]
     inbox: frozenset[LandedDrop]
+    pulls: frozenset[NamedPull] = frozenset()
 
 
 def named_objects(
@@ -57,7 +68,7 @@ def named_objects(
             """
         ),
         delivered=column(_DELIVERED),
-        originals=column(f"{_SHA256} and status <> 'failed'"),
+        originals=column(f"{_SHA256} and status <> 'failed' union {_PULLED}"),
         unreadable=column(f"{_SHA256} and status = 'failed'"),
         analyses=column(
             """
@@ -73,10 +84,20 @@ def named_objects(
                 (workspace_id,),
             )
         ),
+        pulls=frozenset(fetch_all(connection, NamedPull, _PULLS, (workspace_id,))),
     )
 
 
 _SHA256 = "select distinct sha256 as name from arrivals where workspace_id = %(workspace_id)s"
+
+_PULLED = """
+select part ->> 'sha256' from connector_pulls, jsonb_array_elements(parts) as part where workspace_id = %(workspace_id)s
+"""
+
+_PULLS = """
+select connector_id, id, number = max(number) over (partition by connector_id) as is_newest
+from connector_pulls where workspace_id = %s
+"""
 
 _RELEASED = """
 select distinct object_key as name from release_files

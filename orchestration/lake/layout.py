@@ -52,6 +52,21 @@ def inbox_owner(key: str) -> tuple[str, str] | None:
         return None
 
 
+def pull_manifest_key(workspace_id: UUID | str, connector_id: UUID | str, pull_id: UUID | str) -> str:
+    """``{ws}/pulls/{connector_id}/{pull_id}/manifest.json``: what a pull asked for and what came of it."""
+    return f"{_pull_prefix(workspace_id, connector_id, pull_id)}manifest.json"
+
+
+def pull_recent_key(workspace_id: UUID | str, connector_id: UUID | str, pull_id: UUID | str) -> str:
+    """``{ws}/pulls/{connector_id}/{pull_id}/recent.parquet``: the records that the next pull may be given again."""
+    return f"{_pull_prefix(workspace_id, connector_id, pull_id)}recent.parquet"
+
+
+def _pull_prefix(workspace_id: UUID | str, connector_id: UUID | str, pull_id: UUID | str) -> str:
+    owner = f"{workspace_prefix(workspace_id)}pulls/{_uuid('connector_id', connector_id)}"
+    return f"{owner}/{_uuid('pull_id', pull_id)}/"
+
+
 def quarantine_key(workspace_id: UUID | str, arrival_id: UUID | str) -> str:
     """``{ws}/quarantine/{arrival_id}.parquet``: the rejected rows of one arrival, with reasons."""
     return f"{workspace_prefix(workspace_id)}quarantine/{_uuid('arrival_id', arrival_id)}.parquet"

@@ -3,7 +3,7 @@
 Times are UTC throughout. A type raises ``orchestration.sources.errors`` and nothing else that is meant for people.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, Protocol
@@ -129,7 +129,7 @@ class SourceType(Protocol):
 
     def read(
         self, config: Any, window: Window, state: State | None, context: Context
-    ) -> Iterator[Page | Checkpoint]:
+    ) -> Generator[Page | Checkpoint]:
         """The records of the window that ``state`` does not cover, ending with a checkpoint."""
 
     def mappings(self, config: Any) -> dict[str, EventMapping]:

@@ -256,6 +256,8 @@ def _from_original(
     Raises:
         CannotReadAgain: it does not go with the mapping.
     """
+    with desk.transaction() as connection:
+        connector = connectors.get_connector(connection, desk.workspace_id, arrival.connector_id)
     with tempfile.TemporaryDirectory(prefix="casetrail-original-") as folder:
         path = Path(folder) / "original"  # what it is shows its content
         desk.store.download(layout.original_key(desk.workspace_id, arrival.sha256), path)
@@ -265,6 +267,7 @@ def _from_original(
                 path,
                 mapping,
                 connector_id=arrival.connector_id,
+                connector_type=connector.type,
                 file_name=arrival.file_name,
                 sha256=arrival.sha256,
                 first_month=desk.first_month,

@@ -110,6 +110,12 @@ def find_garbage(
         *named.staged,
         *named.delivered,
         *(layout.original_key(workspace_id, sha256) for sha256 in named.originals),
+        *(layout.pull_manifest_key(workspace_id, pull.connector_id, pull.id) for pull in named.pulls),
+        *(
+            layout.pull_recent_key(workspace_id, pull.connector_id, pull.id)
+            for pull in named.pulls
+            if pull.is_newest
+        ),
     }
     # These may be absent: a run died between its release and the manifest, which the next one writes.
     kept = required | {

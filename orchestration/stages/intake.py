@@ -86,6 +86,7 @@ def read_and_store(
     file_name: str,
     sha256: str,
     first_month: str,
+    connector_type: str = CONNECTOR_TYPE,
     progress: Callable[[int, int], None] | None = None,
     stored: Sequence[ArrivalFile] = (),
 ) -> Reading:
@@ -121,7 +122,7 @@ def read_and_store(
             landing_rules=landing_rules(first_month),
             review_at=landing.review_at,
         )
-        files = _store(store, path, arrival, landing, stored)
+        files = _store(store, path, arrival, landing, connector_type, stored)
     return Reading(replace(arrival, files=files), landing)
 
 
@@ -136,6 +137,7 @@ def _store(
     path: Path,
     arrival: NewArrival,
     landing: Landing,
+    connector_type: str,
     stored: Sequence[ArrivalFile],
 ) -> list[ArrivalFile]:
     """Original, raw files per month and quarantine to S3; the entries that the ledger will hold.
@@ -148,7 +150,7 @@ def _store(
     local: list[tuple[ArrivalFile, Path]] = []
     for month, landed in sorted(landing.months.items()):
         file = landed.path
-        key = layout.raw_key(workspace_id, CONNECTOR_TYPE, month, f"{sha256[:16]}-{arrival.id}.parquet")
+        key = layout.raw_key(workspace_id, connector_type, month, f"{sha256[:16]}-{arrival.id}.parquet")
         local.append((_entry(arrival.id, "raw", month, key, landed.rows, file), file))
     if landing.quarantined:
         file = landing.quarantine

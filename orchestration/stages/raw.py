@@ -22,7 +22,7 @@ def check_raw(bench: Workbench, months: Iterable[str], store: WorkspaceStore) ->
     Raises:
         RawFileLost: a file of one of the months is missing; what depends on it must not be rebuilt without it.
     """
-    present = {entry.key for entry in store.list(f"{bench.workspace_id}/raw/csv_upload/")}
+    present = {entry.key for entry in store.list(f"{bench.workspace_id}/raw/")}
     result = []
     for month in months:
         parts = [part for part in bench.raw_parts if part.month == month]

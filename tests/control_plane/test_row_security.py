@@ -262,6 +262,24 @@ def arriving() -> list[Statement]:
         ),
         Statement("connector_secrets", "update connector_secrets set sealed = ''", None),
         Statement("connector_secrets", "delete from connector_secrets", "admin"),
+        Statement(
+            "connectors",
+            "update connectors set next_sync_at = now()",
+            None,
+            "write",
+            exceptions={"system A": "2", "system B": "2"},
+        ),
+        Statement("connector_pulls", "select from connector_pulls", "viewer", "write"),
+        Statement(
+            "connector_pulls",
+            "insert into connector_pulls (workspace_id, id, connector_id, number, started_at, state, schemas,"
+            " schema_changes, parts, records, landed, non_event, duplicate, quarantined) values"
+            f" ('{A}', '{B}', '{A}', 2, now(), '{{}}', '{{}}', '[]', '[]', 4, 1, 1, 1, 1)",
+            None,
+            "write",
+        ),
+        Statement("connector_pulls", "update connector_pulls set state = '{}'", None),
+        Statement("connector_pulls", "delete from connector_pulls", None),
         Statement("connectors", f"update connectors set workspace_id = '{B}'", None),
         Statement("connectors", "delete from connectors", "admin", rows=2),
         Statement("arrivals", "select from arrivals", "viewer", "read"),
@@ -533,6 +551,9 @@ def fill(connection: Connection, workspace_id: UUID, slug: str) -> None:
         "planner_marks (workspace_id) values (%(id)s)",
         "connectors (workspace_id, id, type, name) values (%(id)s, %(id)s, 'csv_upload', 'default')",
         "connectors (workspace_id, type, name) values (%(id)s, 'salesforce', 'crm')",
+        "connector_pulls (workspace_id, id, connector_id, number, started_at, state, schemas, schema_changes, parts,"
+        " records, landed, non_event, duplicate, quarantined) values"
+        " (%(id)s, %(id)s, %(id)s, 1, now(), '{}', '{}', '[]', '[]', 4, 1, 1, 1, 1)",
         "connector_secrets (workspace_id, connector_id, name, sealed) values (%(id)s, %(id)s, 'password', 's')",
         "arrivals (workspace_id, id, connector_id, sha256, file_name, format, bytes, status, rank, records,"
         " landed, non_event, quarantined) values"
@@ -712,7 +733,7 @@ UPDATABLE = {
     ("app", "arrivals"): {"status", "message", "landing_rules", "review_at"},
     ("app", "analysis_jobs"): {"parameters", "refresh_asked_at"},
     ("app", "notification_channels"): {"enabled"},
-    ("system", "connectors"): {"status", "config", "last_sync_at", "message"},
+    ("system", "connectors"): {"status", "config", "last_sync_at", "message", "next_sync_at"},
     ("system", "arrivals"): {"status", "message", "landing_rules", "review_at"},
     ("system", "inbox_files"): {"status", "message", "arrival_id"},
     ("system", "case_ids"): {"merged_into", "evidence", "merged_at"},
@@ -733,8 +754,9 @@ UPDATABLE = {
 DECIDED_BY_THE_DATABASE = {
     ("app", "users"): {"id", "role", "created_at"},
     ("app", "workspaces"): {"id", "created_at"},
-    ("app", "connectors"): {"id", "status", "last_sync_at", "created_at", "message"},
+    ("app", "connectors"): {"id", "status", "last_sync_at", "created_at", "message", "next_sync_at"},
     ("app", "connector_secrets"): {"set_at"},
+    ("system", "connector_pulls"): {"committed_at"},
     ("app", "arrivals"): {"created_at"},
     ("system", "arrivals"): {"created_at"},
     ("app", "arrival_changes"): {"id", "changed_at"},

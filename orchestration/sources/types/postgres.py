@@ -4,7 +4,7 @@ A stream is read in the order of its cursor column, in one read-only snapshot, t
 on from the newest cursor that it has seen, less an overlap: a transaction that took long commits rows with older ones.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -160,7 +160,7 @@ def mappings(config: Config) -> dict[str, EventMapping]:
 
 def read(
     config: Config, window: Window, state: State | None, context: Context
-) -> Iterator[Page | Checkpoint]:
+) -> Generator[Page | Checkpoint]:
     """Every stream from where it was left, all in one snapshot; ``state`` is the newest cursor of each."""
     state, request, reread_from, unsaved = dict(state or {}), dict[str, Any](), dict[str, int](), 0
     with _snapshot(config, context) as connection:
