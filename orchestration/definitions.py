@@ -16,6 +16,7 @@ from orchestration.automation import (
     job_status,
     notifications,
     refresh,
+    syncing,
 )
 from orchestration.resources import Workspaces
 
@@ -35,6 +36,7 @@ def build_definitions(**overrides: object) -> dg.Definitions:
             *corrections.JOBS,
             analyses.analysis_job,
             asking.asking_job,
+            syncing.sync_connector,
         ],
         sensors=[
             arrivals.arrival_sensor,
@@ -42,6 +44,7 @@ def build_definitions(**overrides: object) -> dg.Definitions:
             corrections.readmissions,
             *job_status.SENSORS,
             notifications.notification_sensor,
+            syncing.connector_syncs,
         ],
         schedules=[refresh.daily_refresh, garbage.weekly_garbage],
         resources={**resources, **overrides},

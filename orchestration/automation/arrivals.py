@@ -14,6 +14,7 @@ from orchestration.automation.intake import inbox_requests
 from orchestration.automation.looks import Look, look_at_due, settle
 from orchestration.automation.planner import plan_run
 from orchestration.automation.refresh import JOBS, requests_of
+from orchestration.automation.syncing import sync_connector
 from orchestration.automation.tags import WORKSPACE_TAG
 from orchestration.automation.under_way import busy_workspaces, failed_since, runs_in_progress
 from orchestration.partitions import WORKSPACE_PARTITIONS_NAME, workspace_partitions
@@ -25,6 +26,7 @@ _JOB_NAMES = {
     delivery_job.name,
     analysis_job.name,
     asking_job.name,
+    sync_connector.name,
 }
 
 

@@ -1,7 +1,7 @@
 """Where a workspace's records come from. ``config`` is shown to people, so it never holds a secret."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -196,6 +196,26 @@ def record_problem(
 def set_next_sync(connection: Connection, workspace_id: str, connector_id: str, when: datetime) -> None:
     """Say before when (UTC) no schedule syncs the connector; for the pipeline."""
     _update(connection, workspace_id, connector_id, "next_sync_at = %(value)s", when)
+
+
+def due_for_sync(connection: Connection, types: Collection[str], now: datetime) -> dict[str, str]:
+    """The connectors of these types whose time has come (UTC), each with its workspace's slug, the longest due first.
+
+    One query for all workspaces in sight.
+    """
+    rows = connection.execute(
+        """
+        select connectors.id, workspaces.slug
+        from connectors join workspaces on workspaces.id = connectors.workspace_id
+        where
+            connectors.status = 'connected'
+            and connectors.type = any(%s)
+            and coalesce(connectors.next_sync_at, '-infinity') <= %s
+        order by connectors.next_sync_at nulls first, connectors.id
+        """,
+        (list(types), now),
+    ).fetchall()
+    return {row["id"]: row["slug"] for row in rows}
 
 
 def require_admin(connection: Connection, workspace_id: str, connector_id: str) -> None:

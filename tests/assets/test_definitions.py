@@ -41,6 +41,7 @@ ON_DEMAND = {
 SENSORS = {
     "analysis_queue": {"analysis_job"},
     "arrival_sensor": {"arrival_job", "case_job", "delivery_job", "refresh_job"},
+    "connector_syncs": {"sync_connector"},
     "readmissions": {"readmit_quarantine"},
     "failed_runs": set(),
     "canceled_runs": set(),
@@ -54,6 +55,7 @@ OP_JOBS = {
     "readmit_quarantine",
     "refresh_workspace",
     "ask_analysis",
+    "sync_connector",
 }
 SECRETS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 
