@@ -49,10 +49,10 @@ def sync_op(context: dg.OpExecutionContext, config: Sync) -> dg.Output[None]:
     return dg.Output(None, metadata=_told(done))
 
 
-def _told(done: Synced) -> dict[str, dg.MetadataValue]:  # type: ignore[type-arg]
+def _told(done: Synced) -> dict[str, dg.MetadataValue]:
     counts = ("records", "landed", "non_event", "duplicate", "quarantined")
     changes = [change for pull in done.pulls for change in pull.schema_changes]
-    told: dict[str, dg.MetadataValue] = {name: dg.MetadataValue.int(done.total(name)) for name in counts}  # type: ignore[type-arg]
+    told: dict[str, dg.MetadataValue] = {name: dg.MetadataValue.int(done.total(name)) for name in counts}
     told["pulls"] = dg.MetadataValue.int(len(done.pulls))
     if changes:
         rows = [

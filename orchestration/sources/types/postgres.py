@@ -4,6 +4,8 @@ A stream is read in the order of its cursor column, in one read-only snapshot, t
 on from the newest cursor that it has seen, less an overlap: a transaction that took long commits rows with older ones.
 """
 
+import hashlib
+import json
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -161,19 +163,25 @@ def mappings(config: Config) -> dict[str, EventMapping]:
 def read(
     config: Config, window: Window, state: State | None, context: Context
 ) -> Generator[Page | Checkpoint]:
-    """Every stream from where it was left, all in one snapshot; ``state`` is the newest cursor of each."""
+    """Every stream from where it was left, all in one snapshot.
+
+    ``state`` has for each the newest cursor, since when it was read, and what it was: one that became another table or
+    query, has another cursor, or is to begin earlier is read anew.
+    """
     state, request, reread_from, unsaved = dict(state or {}), dict[str, Any](), dict[str, int](), 0
     with _snapshot(config, context) as connection:
         for stream in config.streams:
             source = _described(connection, stream)
             if problem := _unordered(connection, source):
                 raise ConfigurationError(f"{stream.name}: {problem}")
-            bounds = _bounds(connection, config, source, window, state.get(stream.name))
+            newest = _newest(stream, window, state.get(stream.name))
+            bounds = _bounds(connection, config, source, window, newest)
             request[stream.name] = {"table": stream.table, "query": stream.query, **bounds.shown()}
             for page in _pages(connection, source, bounds):
                 yield page
-                state[stream.name] = page.cursors[-1].as_py()
-                reread_from[stream.name] = source.behind(state[stream.name])
+                newest = page.cursors[-1].as_py()
+                state[stream.name] = {"of": _origin(stream), "since": _text(window.start), "newest": newest}
+                reread_from[stream.name] = source.behind(newest)
                 unsaved += len(page.records)
                 if unsaved >= CHECKPOINT_ROWS:
                     yield Checkpoint(dict(state), dict(reread_from), dict(request))
@@ -365,6 +373,21 @@ def _unordered(connection: psycopg.Connection[tuple[Any, ...]], source: _Source)
         f"{many} record(s) have no {source.stream.cursor} and would never be pulled. "
         "Fill it, or use a query that does, such as coalesce(updated_at, created_at)."
     )
+
+
+def _origin(stream: TableStream) -> str:
+    """What a newest cursor is of: it means nothing for another table, query or column."""
+    return hashlib.sha256(json.dumps([stream.table, stream.query, stream.cursor]).encode()).hexdigest()[:16]
+
+
+def _newest(stream: TableStream, window: Window, left: Any) -> int | None:
+    """The cursor to go on from; None to begin at the window's start."""
+    if left is None or left["of"] != _origin(stream):
+        return None
+    since = datetime.fromisoformat(left["since"]) if left["since"] else None
+    if since is not None and (window.start is None or window.start < since):
+        return None
+    return int(left["newest"])
 
 
 def _bounds(
