@@ -109,7 +109,8 @@ def _leads(
 
 
 def _value(kind: str, value: Any) -> Any:
-    return bool(value) if kind == "boolean" and value is not None else value
+    """A value as REST shows it: a boolean that was never set is false there."""
+    return bool(value) if kind == "boolean" else value
 
 
 def _number(parameters: Parameters, name: str, default: int, most: int = 2**62) -> int:

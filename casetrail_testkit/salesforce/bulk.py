@@ -79,8 +79,12 @@ class BulkJobs:
         Raises:
             Refusal: 400, if the query cannot be one of Bulk.
         """
-        if self.limits.bulk_jobs.is_used_up or self.limits.bulk_storage.is_used_up:
-            raise refuse(400, "LIMIT_EXCEEDED", "Max bulk v2 query jobs exceeded for the last 24 hours")
+        for meter, what in (
+            (self.limits.bulk_jobs, "jobs"),
+            (self.limits.bulk_storage, "result size stored"),
+        ):
+            if meter.is_used_up:
+                raise refuse(400, "LIMIT_EXCEEDED", f"Max bulk v2 query {what} per 24 hrs has been exceeded")
         asked = _asked(request)
         query = soql.parse(asked["query"])
         selection = soql.select(query, queryable(self.store, query.object))
@@ -224,7 +228,7 @@ def _require_bulk(selection: soql.Selection) -> None:
     if not selection.fields:
         raise refuse(400, "API_ERROR", "COUNT is not supported in Bulk Query")
     if any(one.type in ("address", "base64") for one in selection.fields):
-        raise refuse(400, "FUNCTIONALITY_NOT_ENABLED", "Selecting compound data not supported in Bulk Query")
+        raise refuse(400, "API_ERROR", "Selecting compound data not supported in Bulk Query")
 
 
 def _as_text(one: Field) -> str:

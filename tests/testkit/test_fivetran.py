@@ -107,6 +107,22 @@ def test_ids_that_others_made_have_the_suffix_that_is_computed(salesforce_tables
     assert wrong == []
 
 
+def test_a_field_has_the_type_of_its_values(
+    salesforce: SalesforceServer, org: httpx.Client, salesforce_tables: Path
+) -> None:
+    fivetran.load_salesforce(salesforce.store, salesforce_tables)
+
+    def types(name: str) -> dict[str, str]:
+        return {
+            field["name"]: field["type"] for field in org.get(f"/sobjects/{name}/describe").json()["fields"]
+        }
+
+    # These seeds have times where an org has dates.
+    assert types("Task")["ActivityDate"] == "datetime"
+    deal = types("Opportunity")
+    assert (deal["CloseDate"], deal["Amount"], deal["HasOverdueTask"]) == ("date", "currency", "boolean")
+
+
 def test_deleted_records_are_in_the_bin(
     salesforce: SalesforceServer, org: httpx.Client, salesforce_tables: Path
 ) -> None:

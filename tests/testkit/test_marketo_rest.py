@@ -118,6 +118,15 @@ def test_leads_are_found_by_a_filter(leads: list[int], subscription: httpx.Clien
     ]
 
 
+def test_nobody_found_is_an_empty_result_and_a_boolean_is_never_null(
+    marketo: MarketoServer, subscription: httpx.Client
+) -> None:
+    asked = {"filterType": "email", "filterValues": "nobody@acme.example", "fields": "unsubscribed"}
+    assert result(subscription, "/rest/v1/leads.json", **asked) == []
+    marketo.store.create_lead({"email": "nobody@acme.example"})
+    assert result(subscription, "/rest/v1/leads.json", **asked) == [{"unsubscribed": False}]
+
+
 def test_a_long_filter_comes_as_a_form(leads: list[int], subscription: httpx.Client) -> None:
     values = ",".join([*("x" * 40 for _ in range(298)), "a@acme.example"])
     asked = {"filterType": "email", "filterValues": values, "fields": "id"}
@@ -236,6 +245,15 @@ def test_pages_may_be_short_or_empty_while_there_is_more(
     assert token.endswith("=")
     later = get(subscription, "/rest/v1/activities.json", nextPageToken=token, activityTypeIds="11")
     assert [activity["leadId"] for activity in later["result"]] == [leads[1]]
+
+
+def test_a_page_that_is_just_full_is_the_last(
+    marketo: MarketoServer, leads: list[int], subscription: httpx.Client
+) -> None:
+    for _ in range(300):
+        marketo.store.log_activity("Click Email", leads[0])
+    (page,) = pages(subscription, "/rest/v1/activities.json", "2026-03-04T00:00:00Z", activityTypeIds="11")
+    assert len(page["result"]) == 300
 
 
 def test_a_late_activity_is_behind_who_passed_its_time(

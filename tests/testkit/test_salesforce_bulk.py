@@ -146,7 +146,7 @@ def test_another_version_may_not_read_the_results(
     ("members", "code"),
     [
         ({"query": "SELECT Id FROM CaseStatus"}, "INVALIDENTITY"),
-        ({"query": "SELECT Id, BillingAddress FROM Account"}, "FUNCTIONALITY_NOT_ENABLED"),
+        ({"query": "SELECT Id, BillingAddress FROM Account"}, "API_ERROR"),
         ({"query": "SELECT count() FROM Account"}, "API_ERROR"),
         ({"query": "SELECT Nothing FROM Account"}, "INVALID_FIELD"),
         ({"query": "SELECT"}, "MALFORMED_QUERY"),
@@ -200,6 +200,13 @@ def test_jobs_and_bytes_are_metered(
     salesforce.effects["exhaust_bulk_jobs"]()
     soql = {"operation": "query", "query": "SELECT Id FROM Lead"}
     assert error(org.post("/jobs/query", json=soql)) == (400, "LIMIT_EXCEEDED")
+    salesforce.clock.advance(24 * 3600)
+    org.headers["Authorization"] = f"Bearer {log_in(salesforce)}"
+    assert org.post("/jobs/query", json=soql).status_code == 200
+    limits.bulk_storage.exhaust()
+    refused = org.post("/jobs/query", json=soql)
+    assert error(refused) == (400, "LIMIT_EXCEEDED")
+    assert "result size" in refused.json()[0]["message"]
 
 
 def test_a_token_ends_in_mid_download(
@@ -234,7 +241,9 @@ def test_deleted_looks_as_documented(
     salesforce.store.delete("Lead", leads[0])
     salesforce.store.merge("Lead", leads[2], leads[1])
     salesforce.store.delete("Lead", leads[3], hard=True)
-    salesforce.clock.advance(60)
+    salesforce.clock.advance(30)
+    salesforce.store.delete("Lead", leads[4])
+    salesforce.clock.advance(30)
     # Seconds are ignored: the window is [12:01, 12:02).
     parameters = window(NOON + timedelta(seconds=119), NOON + timedelta(seconds=130))
     assert org.get("/sobjects/Lead/deleted/", params=parameters).json() == {

@@ -194,6 +194,8 @@ def test_pages_of_2000_are_followed_to_the_end(salesforce: SalesforceServer, org
         page = HTTP.get(f"{salesforce.url}{page['nextRecordsUrl']}", headers=org.headers).json()
         names += column(page, "LastName")
     assert names == [str(number) for number in range(4_500)]
+    exact = query(org, "SELECT Id FROM Lead LIMIT 2000")
+    assert (exact["done"], len(exact["records"]), "nextRecordsUrl" in exact) == (True, 2_000, False)
     small = org.get(
         "/query", params={"q": "SELECT Id FROM Lead"}, headers={"Sforce-Query-Options": "batchSize=1"}
     )
