@@ -7,7 +7,7 @@ the answer on the wire. Both vendors' servers share it.
 
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -96,8 +96,9 @@ class Fault:
 class FaultScript:
     """The faults of one server. Thread-safe; the same requests in the same order are hit in every run."""
 
-    def __init__(self) -> None:
-        """Nothing goes wrong at first."""
+    def __init__(self, effects: Callable[[], Collection[str]]) -> None:
+        """Nothing goes wrong at first. ``effects`` gives the names that a fault's effects may have."""
+        self._effects = effects
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
         self._seen: list[int] = []
@@ -107,9 +108,13 @@ class FaultScript:
         """Add a fault, or make one of the attributes; requests are counted from now on.
 
         Raises:
-            ValueError: As ``Fault`` does.
+            ValueError: As ``Fault`` does, or if the server has no such effect.
         """
         fault = fault or Fault.from_json(attributes)
+        known = self._effects()
+        for effect in fault.effects:
+            if effect not in known:
+                raise ValueError(f"there is no effect {effect}; there are {', '.join(known)}")
         with self._lock:
             self._faults.append(fault)
             self._seen.append(0)

@@ -121,7 +121,6 @@ def load_marketo(store: MarketoStore, folder: Path) -> dict[str, int]:
             loaded[table] = _load_activities(store, table.removeprefix("activity_"), rows)
     store.programs = [_asset(row, "+0000") for row in tables.get("program", [])]
     store.campaigns = [_asset(row, "") for row in tables.get("campaign", [])]
-    store.continue_ids()
     return {**loaded, "program": len(store.programs), "campaign": len(store.campaigns)}
 
 

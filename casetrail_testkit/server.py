@@ -50,7 +50,7 @@ class VendorServer(ABC):
             OSError: If the port is taken.
         """
         self.clock = clock or Clock()
-        self.faults = FaultScript()
+        self.faults = FaultScript(lambda: self.effects)
         self.requests: list[Served] = []
         self.cpu_seconds = 0.0
         """Processor time of this server's own work, summed over requests; to be taken off a benchmark's."""

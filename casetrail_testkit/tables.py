@@ -45,15 +45,16 @@ class Tables:
             self._writer.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def create(self, table: str, columns: Sequence[str], indexes: Sequence[Sequence[str]] = ()) -> None:
-        """Make a table of untyped columns; ``indexes`` are lists of columns."""
+    def create(self, table: str, columns: Sequence[str], key: str, indexed: Sequence[str]) -> None:
+        """Make a table of untyped columns; no two rows have the same ``key``, ``indexed`` columns are found fast."""
         names = "".join(f", {quoted(column)}" for column in columns)
-        with self.lock:
-            self._writer.execute(f"create table {quoted(table)} (_row integer primary key{names})")
-            for number, index in enumerate(indexes):
-                named = ", ".join(quoted(column) for column in index)
-                self._writer.execute(
-                    f"create index {quoted(f'{table} {number}')} on {quoted(table)} ({named})"
+        with self.transaction():
+            self.write(
+                f"create table {quoted(table)} (_row integer primary key{names}, unique ({quoted(key)}))"
+            )
+            for column in indexed:
+                self.write(
+                    f"create index {quoted(f'{table} {column}')} on {quoted(table)} ({quoted(column)})"
                 )
 
     def add_column(self, table: str, column: str) -> None:
@@ -70,17 +71,29 @@ class Tables:
             return self._writer.execute(sql, parameters).rowcount
 
     def insert(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
-        """Insert rows in one transaction; how many there were."""
+        """Insert rows in one transaction; how many there were.
+
+        Raises:
+            ValueError: If a row has the key of one that is there. None of them is inserted then.
+        """
         names = ", ".join(quoted(column) for column in columns)
         places = ", ".join("?" * len(columns))
         with self.transaction():
-            done = self._writer.executemany(f"insert into {quoted(table)} ({names}) values ({places})", rows)
+            try:
+                done = self._writer.executemany(
+                    f"insert into {quoted(table)} ({names}) values ({places})", rows
+                )
+            except sqlite3.IntegrityError as error:
+                raise ValueError(f"a record of {table} with this id is there already: {error}") from error
         return max(done.rowcount, 0)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Everything that is written within is seen at once, or not at all."""
+        """Everything that is written within is seen at once, or not at all; within another one, as part of it."""
         with self.lock:
+            if self._writer.in_transaction:
+                yield
+                return
             self._writer.execute("begin")
             try:
                 yield
@@ -105,7 +118,7 @@ class Tables:
     def commit(self, change: Callable[[], object], commits_in: float) -> None:
         """Make a change now, or ``commits_in`` seconds later by the clock: nobody sees it until then."""
         if commits_in <= 0:
-            with self.lock:
+            with self.transaction():
                 change()
             return
         now = self.clock.now()
@@ -117,7 +130,9 @@ class Tables:
         """Make the changes whose time has come. The server does it before each request."""
         with self.lock:
             while self._later and self._later[0][0] <= self.clock.now():
-                heapq.heappop(self._later)[3]()
+                change = heapq.heappop(self._later)[3]
+                with self.transaction():
+                    change()
 
     def oldest_uncommitted(self) -> datetime | None:
         """When the oldest change that is not visible yet was begun."""

@@ -1,7 +1,7 @@
 """A subscription's leads, activities, programs and campaigns: made and changed while the server runs."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -48,9 +48,10 @@ class MarketoStore:
         self.types: dict[str, ActivityType] = {kind.name: kind for kind in standard_types()}
         self.programs: list[dict[str, Any]] = []
         self.campaigns: list[dict[str, Any]] = []
-        self._lead_ids, self._activity_ids = count(1), count(1)
-        self.tables.create(LEADS, list(self.fields), [["id"], ["createdAt"], ["updatedAt"]])
-        self.tables.create(ACTIVITIES, ACTIVITY_COLUMNS, [["activityDate"]])
+        self._lead_ids: Iterator[int] = count(1)
+        self._activity_ids: Iterator[int] = count(1)
+        self.tables.create(LEADS, list(self.fields), key="id", indexed=["createdAt", "updatedAt"])
+        self.tables.create(ACTIVITIES, ACTIVITY_COLUMNS, key="id", indexed=["activityDate"])
 
     def define_type(self, kind: ActivityType) -> None:
         """Add a type of activities, or give one of the same name another id."""
@@ -67,39 +68,48 @@ class MarketoStore:
     def load_leads(self, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
         """Make many leads in one go, with the ids and stamps that the rows bring; how many."""
         self._require_fields(columns)
-        return self.tables.insert(LEADS, columns, rows)
+        loaded = self.tables.insert(LEADS, columns, rows)
+        self._lead_ids = self._ids_after(LEADS)
+        return loaded
 
     def update_lead(self, lead: int, values: Mapping[str, Any], *, commits_in: float = 0) -> None:
         """Change a lead."""
         self._require_fields(values)
         row = {"updatedAt": self._stamp(), **values}
         sets = ", ".join(f"{quoted(column)} = ?" for column in row)
-        self._write_one(lead, f"update leads set {sets} where id = ?", [*row.values(), lead], commits_in)
+        sql = f"update leads set {sets} where id = ?"
+        self.tables.commit(lambda: self._write_one(lead, sql, [*row.values(), lead]), commits_in)
 
     def delete_lead(self, lead: int, *, commits_in: float = 0) -> None:
         """Remove a lead and log its Delete Lead activity."""
-        self._write_one(lead, "delete from leads where id = ?", [lead], commits_in)
-        self.log_activity(DELETE_LEAD, lead, primary_id=lead, primary=f"Lead {lead}", commits_in=commits_in)
+        activity = self._activity(DELETE_LEAD, lead, primary_id=lead, primary=f"Lead {lead}")
+
+        def change() -> None:
+            self._remove(lead)
+            self._insert(activity)
+
+        self.tables.commit(change, commits_in)
 
     def merge_leads(self, winner: int, losers: Sequence[int], *, commits_in: float = 0) -> None:
         """Remove ``losers`` and log a Merge Leads activity of the winner that names them."""
-        for loser in losers:
-            self._write_one(loser, "delete from leads where id = ?", [loser], commits_in)
-        self.update_lead(winner, {}, commits_in=commits_in)
         attributes = {
             "Master Updated": False,
             "Merge IDs": json.dumps(list(losers)),
             "Merge Source": "leaddb",
             "Merged in Sales": False,
         }
-        self.log_activity(
-            MERGE_LEADS,
-            winner,
-            attributes,
-            primary_id=winner,
-            primary=f"Lead {winner}",
-            commits_in=commits_in,
+        activity = self._activity(
+            MERGE_LEADS, winner, attributes, primary_id=winner, primary=f"Lead {winner}"
         )
+        stamp = self._stamp()
+
+        def change() -> None:
+            for loser in losers:
+                self._remove(loser)
+            self._write_one(winner, "update leads set updatedAt = ? where id = ?", [stamp, winner])
+            self._insert(activity)
+
+        self.tables.commit(change, commits_in)
 
     def log_activity(
         self,
@@ -107,38 +117,23 @@ class MarketoStore:
         lead: int,
         attributes: Mapping[str, Any] | None = None,
         *,
-        primary_id: int | None = None,
-        primary: str | None = None,
-        campaign: int | None = None,
-        at: str | None = None,
-        result: str | None = None,
         commits_in: float = 0,
+        **details: Any,
     ) -> int:
-        """Log an activity of a lead, dated now or ``at``; its id, which ``marketoGUID`` has as text."""
-        if kind not in self.types:
-            raise ValueError(f"the subscription has no activity type {kind}: define it with define_type")
-        row = (
-            next(self._activity_ids),
-            lead,
-            at or self._stamp(),
-            self.types[kind].id,
-            campaign,
-            primary_id,
-            primary,
-            json.dumps(attributes or {}, ensure_ascii=False),
-            result,
-        )
-        self.tables.commit(lambda: self.tables.insert(ACTIVITIES, ACTIVITY_COLUMNS, [row]), commits_in)
-        return row[0]
+        """Log an activity of a lead; its id, which ``marketoGUID`` has as text.
+
+        ``details`` are ``primary_id`` and ``primary`` (the primary attribute's value), ``campaign`` (its id), ``at``
+        (the date, else now) and ``result`` (the action's).
+        """
+        activity = self._activity(kind, lead, attributes, **details)
+        self.tables.commit(lambda: self._insert(activity), commits_in)
+        return int(activity[0])
 
     def load_activities(self, rows: Iterable[Sequence[Any]]) -> int:
         """Make many activities in one go; how many. Rows have ``ACTIVITY_COLUMNS``, ``attributes`` as JSON text."""
-        return self.tables.insert(ACTIVITIES, ACTIVITY_COLUMNS, rows)
-
-    def continue_ids(self) -> None:
-        """Let ids that are made from now on follow those that were loaded."""
-        last = [self.tables.first(f"select max(id) from {table}") for table in (LEADS, ACTIVITIES)]
-        self._lead_ids, self._activity_ids = (count(((row and row[0]) or 0) + 1) for row in last)
+        loaded = self.tables.insert(ACTIVITIES, ACTIVITY_COLUMNS, rows)
+        self._activity_ids = self._ids_after(ACTIVITIES)
+        return loaded
 
     def add_field(self, new: LeadField) -> None:
         """A column of leads appears, empty in those that are there."""
@@ -172,12 +167,39 @@ class MarketoStore:
         rows = self.tables.read(f"select {', '.join(map(quoted, columns))} from {table} order by _row")
         return [dict(zip(columns, row, strict=True)) for row in rows]
 
-    def _write_one(self, lead: int, sql: str, parameters: Sequence[Any], commits_in: float) -> None:
-        def change() -> None:
-            if not self.tables.write(sql, parameters):
-                raise ValueError(f"there is no lead {lead}")
+    def _activity(
+        self,
+        kind: str,
+        lead: int,
+        attributes: Mapping[str, Any] | None = None,
+        *,
+        primary_id: int | None = None,
+        primary: str | None = None,
+        campaign: int | None = None,
+        at: str | None = None,
+        result: str | None = None,
+    ) -> tuple[Any, ...]:
+        """A row of activities."""
+        if kind not in self.types:
+            raise ValueError(f"the subscription has no activity type {kind}: define it with define_type")
+        text = json.dumps(attributes or {}, ensure_ascii=False)
+        number, type_id = next(self._activity_ids), self.types[kind].id
+        return number, lead, at or self._stamp(), type_id, campaign, primary_id, primary, text, result
 
-        self.tables.commit(change, commits_in)
+    def _insert(self, activity: Sequence[Any]) -> None:
+        self.tables.insert(ACTIVITIES, ACTIVITY_COLUMNS, [activity])
+
+    def _remove(self, lead: int) -> None:
+        self._write_one(lead, "delete from leads where id = ?", [lead])
+
+    def _write_one(self, lead: int, sql: str, parameters: Sequence[Any]) -> None:
+        if not self.tables.write(sql, parameters):
+            raise ValueError(f"there is no lead {lead}")
+
+    def _ids_after(self, table: str) -> Iterator[int]:
+        """Ids that follow those that are there."""
+        last = self.tables.first(f"select max(id) from {table}")
+        return count(((last and last[0]) or 0) + 1)
 
     def _require_fields(self, names: Iterable[str]) -> None:
         unknown = [name for name in names if name not in self.fields]

@@ -21,8 +21,18 @@ def with_suffix(record_id: str) -> str:
     )
 
 
+def number_of(record_id: str) -> int:
+    """The number that an id was made of; 0 for ids that others made."""
+    if len(record_id) != 18 or record_id[3:9] != _INSTANCE:
+        return 0
+    number = 0
+    for digit in record_id[9:15]:
+        number = number * len(_DIGITS) + _DIGITS.index(digit)
+    return number
+
+
 def record_id(key_prefix: str, number: int) -> str:
-    """The 18-character id of an object's record number ``number``; ids of one object sort by number.
+    """The 18-character id of record ``number`` of the object with this prefix (3 characters). Ids sort by number.
 
     Raises:
         ValueError: If there are more records than ids.

@@ -3,12 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from itertools import count
 from typing import Any
 
 from casetrail_testkit.clock import WITH_MILLISECONDS, Clock
 from casetrail_testkit.salesforce.catalog import Field, SObject, standard_objects
-from casetrail_testkit.salesforce.ids import record_id, with_suffix
+from casetrail_testkit.salesforce.ids import number_of, record_id, with_suffix
 from casetrail_testkit.tables import Tables, quoted
 
 STAMPS = ("CreatedDate", "LastModifiedDate", "SystemModstamp")
@@ -31,7 +30,7 @@ class SalesforceStore:
         self.objects: dict[str, SObject] = {}
         self.log_begins: dict[str, datetime] = {}
         """Objects whose log of deletes was purged: from when on it is complete."""
-        self._numbers = count(1)
+        self._last_number = 0
         with self.tables.transaction():
             for definition in standard_objects():
                 self.define(definition)
@@ -42,7 +41,8 @@ class SalesforceStore:
         self.tables.create(
             definition.name,
             [*(one.name for one in definition.fields.values()), "_deleted_at"],
-            [["Id"], [cursor]],
+            key="Id",
+            indexed=[cursor] if cursor != "Id" else [],
         )
         self.objects[definition.name.lower()] = definition
 
@@ -74,12 +74,19 @@ class SalesforceStore:
             all_rows = ([*row, *fixed.values()] for row in rows)
         else:
             named = ["Id", *named]
-            prefix, numbers = definition.key_prefix, self._numbers
-            all_rows = ([record_id(prefix, next(numbers)), *row, *fixed.values()] for row in rows)
-        count = self.tables.insert(definition.name, [*named, *fixed], all_rows)
-        if "IsDeleted" in named:
-            sql = f"update {quoted(definition.name)} set _deleted_at = ? where IsDeleted and _deleted_at is null"
-            self.tables.write(sql, (self._stamp(),))
+            prefix, number = definition.key_prefix, self._next_number
+            all_rows = ([record_id(prefix, number()), *row, *fixed.values()] for row in rows)
+        table = quoted(definition.name)
+        with self.tables.transaction():
+            count = self.tables.insert(definition.name, [*named, *fixed], all_rows)
+            if "IsDeleted" in named:
+                sql = f"update {table} set _deleted_at = ? where IsDeleted and _deleted_at is null"
+                self.tables.write(sql, (self._stamp(),))
+        # Ids that are made from now on must not be among those that came.
+        own = record_id(definition.key_prefix, 0)[:9]
+        came = self.tables.first(f"select max(Id) from {table} where Id like ?", [f"{own}%"])
+        if came and came[0]:
+            self._last_number = max(self._last_number, number_of(came[0]))
         return count
 
     def update(self, name: str, record: str, values: Mapping[str, Any], *, commits_in: float = 0) -> None:
@@ -88,25 +95,29 @@ class SalesforceStore:
         row = self._spelled(definition, values)
         if any(not definition.fields[column.lower()].calculated for column in row) or not row:
             row = {**self._modified(definition), **row}
-        self._set(definition, record, row, commits_in)
+        self.tables.commit(lambda: self._set(definition, record, row), commits_in)
 
     def delete(self, name: str, record: str, *, hard: bool = False, commits_in: float = 0) -> None:
         """Put a record into the recycle bin, or (``hard``, and always for CampaignMember) remove it without a trace."""
         definition = self.object(name)
         if hard or not definition.recycles:
             sql = f"delete from {quoted(definition.name)} where Id = ?"
-            self.tables.commit(
-                lambda: self._one(self.tables.write(sql, (with_suffix(record),)), record), commits_in
-            )
+            self.tables.commit(lambda: self._write_one(record, sql, []), commits_in)
         else:
-            self._set(definition, record, self._deleted(definition), commits_in)
+            row = self._deleted(definition)
+            self.tables.commit(lambda: self._set(definition, record, row), commits_in)
 
     def merge(self, name: str, winner: str, loser: str, *, commits_in: float = 0) -> None:
         """Merge ``loser`` into ``winner``: the loser is deleted and names its master, the winner is changed."""
         definition = self.object(name)
         master = self._spelled(definition, {"MasterRecordId": with_suffix(winner)})
-        self._set(definition, loser, {**self._deleted(definition), **master}, commits_in)
-        self._set(definition, winner, self._modified(definition), commits_in)
+        merged, changed = {**self._deleted(definition), **master}, self._modified(definition)
+
+        def change() -> None:
+            self._set(definition, loser, merged)
+            self._set(definition, winner, changed)
+
+        self.tables.commit(change, commits_in)
 
     def add_field(self, name: str, new: Field) -> None:
         """A column appears, empty in the records that are there."""
@@ -158,16 +169,18 @@ class SalesforceStore:
         """Forget the object's deletes until now: ``/deleted`` then says that it begins later."""
         self.log_begins[self.object(name).name] = self.clock.now()
 
-    def _set(self, definition: SObject, record: str, row: Mapping[str, Any], commits_in: float) -> None:
+    def _set(self, definition: SObject, record: str, row: Mapping[str, Any]) -> None:
         sets = ", ".join(f"{quoted(column)} = ?" for column in row)
-        sql = f"update {quoted(definition.name)} set {sets} where Id = ?"
-        parameters = [*row.values(), with_suffix(record)]
-        self.tables.commit(lambda: self._one(self.tables.write(sql, parameters), record), commits_in)
+        self._write_one(record, f"update {quoted(definition.name)} set {sets} where Id = ?", [*row.values()])
 
-    @staticmethod
-    def _one(changed: int, record: str) -> None:
-        if not changed:
+    def _write_one(self, record: str, sql: str, parameters: list[Any]) -> None:
+        if not self.tables.write(sql, [*parameters, with_suffix(record)]):
             raise ValueError(f"there is no record {record}")
+
+    def _next_number(self) -> int:
+        with self.tables.lock:
+            self._last_number += 1
+            return self._last_number
 
     def _stamp(self) -> str:
         return self.clock.now().strftime(WITH_MILLISECONDS)
@@ -175,7 +188,7 @@ class SalesforceStore:
     def _set_by_system(self, definition: SObject) -> dict[str, Any]:
         given = {"Id": None, "IsDeleted": False, **dict.fromkeys(STAMPS, self._stamp())}
         row = {name: value for name, value in given.items() if definition.has(name)}
-        return row | {"Id": record_id(definition.key_prefix, next(self._numbers))}
+        return row | {"Id": record_id(definition.key_prefix, self._next_number())}
 
     def _modified(self, definition: SObject) -> dict[str, Any]:
         stamp = self._stamp()

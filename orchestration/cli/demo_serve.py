@@ -102,12 +102,10 @@ def fill_marketo(server: MarketoServer, log: list[dict[str, str]]) -> dict[str, 
         (number, one["leadId"], one["activityDate"], types[one["type"]], None, None, None, "{}", None)
         for number, one in enumerate(vendor_records.marketo_activities(log), 1)
     )
-    loaded = {
+    return {
         "lead": store.load_leads(list(leads[0]), ([*lead.values()] for lead in leads)),
         "activity": store.load_activities(activities),
     }
-    store.continue_ids()
-    return loaded
 
 
 def _credentials(server: SalesforceServer | MarketoServer) -> dict[str, str]:

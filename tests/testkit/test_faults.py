@@ -98,6 +98,11 @@ def test_a_fault_that_makes_no_sense_is_refused(attributes: dict[str, Any], mess
         Fault.from_json(attributes)
 
 
+def test_an_effect_that_the_server_has_not_is_refused(salesforce: SalesforceServer) -> None:
+    with pytest.raises(ValueError, match="there is no effect explode; there are expire_tokens"):
+        salesforce.faults.add(effects=["explode"])
+
+
 def test_another_process_steers_the_server(salesforce: SalesforceServer) -> None:
     testkit = httpx.Client(base_url=f"{salesforce.url}/_testkit", verify=False)
     assert testkit.post("/clock", json={"set": "2026-05-06T07:08:09+02:00"}).json() == {

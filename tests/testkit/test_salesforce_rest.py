@@ -420,3 +420,20 @@ def test_ids_sort_as_they_are_made() -> None:
     ids = [record_id("00Q", number) for number in (1, 9, 10, 61, 62, 63, 4_000, 1_000_000)]
     assert ids == sorted(ids)
     assert {len(one) for one in ids} == {18}
+
+
+def test_ids_that_are_made_are_none_that_came(salesforce: SalesforceServer) -> None:
+    store = salesforce.store
+    came = [record_id("00Q", number) for number in (70, 3)]
+    store.load("Lead", ["Id", "LastName"], [[one, "x"] for one in came])
+    assert store.create("Lead", {"LastName": "y"}) == record_id("00Q", 71)
+    with pytest.raises(ValueError, match="there already"):
+        store.load("Lead", ["Id", "LastName"], [[record_id("00Q", 80), "x"], [came[1], "x"]])
+    assert len(store.rows("Lead")) == 3
+
+
+def test_a_merge_happens_whole_or_not_at_all(salesforce: SalesforceServer) -> None:
+    lead = salesforce.store.create("Lead", {"LastName": "x"})
+    with pytest.raises(ValueError, match="no record 00Qnobody"):
+        salesforce.store.merge("Lead", "00Qnobody", lead)
+    assert [row["Id"] for row in salesforce.store.rows("Lead")] == [lead]
