@@ -31,7 +31,10 @@ DEFAULT_PORTS = {System.salesforce: 8701, System.marketo: 8702}
 def serve(
     system: Annotated[System, typer.Argument(help="Whose protocol to speak.")],
     port: Annotated[
-        int | None, typer.Option(help="0: any free one. [default: 8701 for salesforce, 8702 for marketo]")
+        int | None,
+        typer.Option(
+            help="If not given, 8701 for salesforce and 8702 for marketo; 0: any free one.", min=0, max=65_535
+        ),
     ] = None,
     data: Annotated[
         Path | None,
