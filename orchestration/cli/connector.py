@@ -10,12 +10,17 @@ import typer
 
 from orchestration.cli.desk import Reason, open_desk
 from orchestration.cli.printing import print_json, print_rows
+from orchestration.cli.source import named_connector
 from orchestration.cli.waiting import Timeout, Wait, wait_and_tell
 from orchestration.cli.workspace import ActingUser, AsJson, WorkspaceName, acting
 from orchestration.control_plane import arrivals, connectors, jobs, staging, workspaces
+from orchestration.control_plane.arrivals import Arrival
+from orchestration.control_plane.connectors import Connector
 from orchestration.control_plane.database import Connection
+from orchestration.control_plane.errors import InvalidInput
 from orchestration.control_plane.inbox import CONNECTOR_TYPE
 from orchestration.stages.corrections import given_changes, remap_connector
+from orchestration.stages.pulled_mappings import remap_pulled
 
 connector_app = typer.Typer(help="See connectors; change how their files are read.", no_args_is_help=True)
 
@@ -60,6 +65,13 @@ def _overlap(connection: Connection, workspace_id: str, connector_of: Mapping[st
     return rows
 
 
+def _remappable(connection: Connection, workspace_id: str, name: str) -> Connector:
+    """The connector of uploads of this name, or the one that is pulled from."""
+    every = connectors.list_connectors(connection, workspace_id)
+    uploads = [c for c in every if (c.type, c.name) == (CONNECTOR_TYPE, name)]
+    return uploads[0] if uploads else named_connector(connection, workspace_id, name)
+
+
 @connector_app.command()
 def remap(
     workspace: WorkspaceName,
@@ -82,25 +94,34 @@ def remap(
     acting_user: ActingUser = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read everything that came through a connector with another mapping, and the next files too."""
+    """Read everything that came through a connector with another mapping, and the next files too.
+
+    One that pulls has its mappings in its configuration (`connector set`), and is remapped to those that it has.
+    """
     with open_desk(workspace, acting_user, as_json) as (settings, found, desk):
-        changes = given_changes(mapping.read_text() if mapping else None, change or [])
         with desk.transaction() as connection:
-            known = connectors.find_connector(connection, found.id, CONNECTOR_TYPE, connector)
-        made = remap_connector(desk, known, changes, reason)
+            known = _remappable(connection, found.id, connector)
+        entered: list[Arrival] = []
+        if known.type == CONNECTOR_TYPE:
+            changes = given_changes(mapping.read_text() if mapping else None, change or [])
+            made = remap_connector(desk, known, changes, reason)
+        elif mapping or change:
+            raise InvalidInput(
+                f"{known.type}/{known.name} has its mappings in its configuration: `connector set`."
+            )
+        else:
+            made, entered = remap_pulled(desk, known, reason)
+        present = [*(pair.new for pair in made if pair.new), *entered]
         if not as_json:
-            typer.echo(f"Remapped {len(made)} arrival(s) of {connector}.", err=True)
-        told: dict[str, Any] = {
-            "connector": known.id,
-            "remapped": [asdict(pair.new) for pair in made if pair.new],
-        }
+            typer.echo(f"Remapped {len(present)} arrival(s) of {connector}.", err=True)
+        told: dict[str, Any] = {"connector": known.id, "remapped": [asdict(arrival) for arrival in present]}
         if wait:
             told |= wait_and_tell(
                 settings,
                 found,
                 timeout,
                 as_json,
-                present=[pair.new.id for pair in made if pair.new],
+                present=[arrival.id for arrival in present],
                 absent=[pair.old.id for pair in made],
             )
     if as_json:

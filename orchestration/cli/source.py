@@ -24,6 +24,7 @@ from orchestration.settings import Settings, load_settings
 from orchestration.sources.credentials import secret_fields
 from orchestration.sources.errors import SourceError
 from orchestration.sources.registry import source_type, source_types
+from orchestration.stages.pull_accounts import pull_accounts
 from orchestration.stages.pulls import sync as sync_connector
 from orchestration.stages.source_access import (
     add_source,
@@ -187,19 +188,21 @@ def pulls(
     acting_user: ActingUser = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the pulls of a connector: what each brought, and which columns changed."""
+    """List the pulls of a connector: what became of the records of each, and which columns changed."""
     with acting(acting_user) as connection:
         found = workspaces.find_workspace(connection, workspace)
         known = named_connector(connection, found.id, connector)
-        rows = [asdict(pull) for pull in list_pulls(connection, found.id, known.id, limit)]
+        made = list_pulls(connection, found.id, known.id, limit)
+        rows = [asdict(account) for account in pull_accounts(connection, found.id, made)]
     if as_json:
-        print_json(rows)
+        print_json([asdict(pull) | row for pull, row in zip(made, rows, strict=True)])
         return
     for row in rows:
         row["schema changes"] = "; ".join(
             f"{c['stream']}.{c['column']}: {_change(c)}" for c in row["schema_changes"]
         )
-    print_rows(rows, ("number", "committed_at", *_COUNTS, "schema changes"))
+    counts = ("records", "mapped", "non_event", "superseded", "duplicate", "quarantined")
+    print_rows(rows, ("number", "committed_at", *counts, "schema changes"))
 
 
 def _change(change: Mapping[str, Any]) -> str:

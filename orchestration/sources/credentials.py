@@ -62,6 +62,16 @@ def split_config(
     return SplitConfig(shown, dict(secrets))
 
 
+def shown_config(model: type[SourceConfig], shown: Mapping[str, Any]) -> SourceConfig:
+    """A stored configuration without its secrets, for what needs none.
+
+    Raises:
+        InvalidInput: it is none of this version of the type.
+    """
+    stand_ins = {name: SecretStr("…") for name in secret_fields(model) if shown.get(name) is not None}
+    return _validated(model, {**shown, **stand_ins})
+
+
 def join_config(
     model: type[SourceConfig],
     shown: Mapping[str, Any],

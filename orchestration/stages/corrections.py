@@ -122,7 +122,7 @@ def remap_connector(
     news = []
     for place, arrival in enumerate(old, start=1):
         desk.progress(f"{place} of {len(old)}: {arrival.file_name}")
-        news.append(_remapped(desk, arrival, mappings[arrival.id]))
+        news.append(remapped(desk, arrival, mappings[arrival.id]))
     with desk.transaction() as connection:
         corrections.require_unchanged(connection, desk.workspace_id, connector.id, known)
         cause = Cause("remapped", reason, desk.run_id)
@@ -220,7 +220,7 @@ def landed_through(connection: Connection, connector: Connector) -> list[Arrival
     return [arrival for arrival in every if arrival.connector_id == connector.id]
 
 
-def _remapped(desk: Desk, arrival: Arrival, mapping: Mapping) -> NewArrival:
+def remapped(desk: Desk, arrival: Arrival, mapping: Mapping) -> NewArrival:
     """The new version of an arrival under another mapping; what it needs is stored."""
     with desk.transaction() as connection:
         stored = _stored(connection, arrival)

@@ -1,6 +1,7 @@
 """``casetrail connector add``, ``set``, ``check``, ``discover``, ``enable``, ``disable`` and ``list``."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,17 +9,19 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from orchestration.cli import app, source
+from orchestration.cli import app, desk, source
 from orchestration.cli import workspace as workspace_commands
 from orchestration.control_plane import database, members
 from orchestration.control_plane.workspaces import Workspace
 from orchestration.settings import Settings
 from tests.sources.conftest import EVENTS, PASSWORD, STREAM, SourceDatabase
 
+T0 = datetime(2024, 3, 1, tzinfo=UTC)
+
 
 @pytest.fixture(autouse=True)
 def _installation(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
-    for module in (source, workspace_commands):
+    for module in (source, desk, workspace_commands):
         monkeypatch.setattr(module, "load_settings", lambda: settings)
 
 
@@ -60,7 +63,19 @@ def test_a_connector_from_nothing_to_disabled(
     changed = printed(run("set", workspace.slug, "postgres", "--set", f"streams={streams}", "--json"))
     assert changed["config"]["streams"][0]["name"] == "events"
     assert "is connected. Streams: events." in run("check", workspace.slug, "postgres/postgres").output
+    source_database.add_events((1, "a", "new", T0, T0), (2, "a", "paid", None, T0))
+    assert (
+        "2 records in 1 pull(s): 1 landed, 0 non-event, 0 duplicate, 1 quarantined."
+        in run("sync", workspace.slug, "postgres").output
+    )
+    assert printed(run("sync", workspace.slug, "postgres", "--json"))["pulls"] == []
+    (pull,) = printed(run("pulls", workspace.slug, "postgres", "--json"))
+    assert (pull["number"], pull["mapped"], pull["quarantined"], pull["superseded"]) == (1, 1, 1, 0)
+    assert "nothing was done" in run("remap", workspace.slug, "postgres").output
+    assert "in its configuration" in run("remap", workspace.slug, "postgres", "--set", "role=x").output
     assert printed(run("disable", workspace.slug, "postgres", "--json"))["status"] == "disabled"
+    refused = run("sync", workspace.slug, "postgres")
+    assert (refused.exit_code, "connector enable" in refused.output) == (2, True)
     assert "is disabled" in run("check", workspace.slug, "postgres").output
     assert "is connected" in run("enable", workspace.slug, "postgres").output
     (listed,) = printed(run("list", workspace.slug, "--json"))

@@ -11,8 +11,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from orchestration.control_plane import arrivals, connectors, database, pulls
+from orchestration.control_plane import arrivals, connectors, corrections, database, pulls
 from orchestration.control_plane.connectors import Connector
+from orchestration.control_plane.corrections import Cause
 from orchestration.control_plane.database import SyncUnderWay
 from orchestration.control_plane.pulls import Pull, PullOvertaken
 from orchestration.control_plane.workspaces import Workspace
@@ -23,10 +24,12 @@ from orchestration.settings import Settings
 from orchestration.sources.errors import ConfigurationError, QuotaExhausted, TransientError
 from orchestration.sources.types import postgres
 from orchestration.stages import garbage
-from orchestration.stages.corrections import Desk, readmit
+from orchestration.stages.corrections import Desk, NothingToCorrect, readmit
 from orchestration.stages.events import stage_events
 from orchestration.stages.garbage import KeepPolicy
 from orchestration.stages.opening import open_workspace
+from orchestration.stages.pull_accounts import pull_accounts
+from orchestration.stages.pulled_mappings import remap_pulled
 from orchestration.stages.pulls import ConnectorDisabled, Synced, next_slot, sync
 from orchestration.stages.raw import check_raw
 from orchestration.stages.source_access import UnexpectedFailure, change_source
@@ -252,12 +255,13 @@ def account(tenant: Tenant, connector: Connector) -> None:
     assert sum(pull.landed for pull in made) == len(tenant.landed()) == len(set(tenant.landed()))
 
 
+@pytest.mark.parametrize("seed", [7, *(pytest.param(n, marks=pytest.mark.slow) for n in range(100, 140))])
 def test_random_histories_with_deaths_and_late_commits_come_over_whole(
-    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     monkeypatch.setattr(postgres, "PAGE_ROWS", 3)
     monkeypatch.setattr(postgres, "CHECKPOINT_ROWS", 5)
-    dice, clock, live = random.Random(7), 0, dict[int, str]()
+    dice, clock, live = random.Random(seed), 0, dict[int, str]()
     versions, gone = set[str](), set[str]()
     connector = tenant.connect({**STREAM, "overlap": 60})
     for step in range(12):
@@ -441,6 +445,12 @@ def test_pulled_records_become_events_each_in_its_newest_version(tenant: Tenant)
         (raw,) = check_raw(opened.bench, ["2024-03"], opened.store)
         (events,) = stage_events(opened.bench, ["2024-03"])
     assert raw.rows == 3
+    with database.as_system(tenant.settings.system_dsn, tenant.workspace.id) as connection:
+        newest, first = pull_accounts(
+            connection, tenant.workspace.id, pulls.list_pulls(connection, tenant.workspace.id, connector.id)
+        )
+    assert (first.records, first.mapped, first.superseded, first.duplicate) == (2, 1, 1, 0)
+    assert (newest.records, newest.mapped, newest.superseded, newest.duplicate) == (2, 1, 0, 1)
     # mapped + superseded: what the source has now, once.
     assert (events.rows, [lost["kind"] for lost in events.stats["lost"]]) == (2, ["superseded"])
     assert events.object_key is not None
@@ -493,3 +503,39 @@ def test_garbage_collection_keeps_what_pulls_name_and_removes_what_a_death_left(
     )
     assert (tenant.landed(), tenant.tombstones(connector)) == (["1=new", "3=paid"], ["2"])
     assert tenant.sync(connector).pulls == []
+
+
+def test_what_was_pulled_is_read_with_another_mapping_without_asking_the_source(tenant: Tenant) -> None:
+    tenant.source.add_events((1, "a", "new", at(0), at(0)), (2, "a", "paid", None, at(1)))
+    notes = {
+        "name": "notes",
+        "query": "select id, status, changed from events",
+        "key": ["id"],
+        "cursor": "changed",
+    }
+    connector = tenant.connect(STREAM, notes)
+    tenant.sync(connector)
+    desk = Desk(
+        lambda: database.as_system(tenant.settings.system_dsn, tenant.workspace.id), tenant.store, "2000-01"
+    )
+    with pytest.raises(NothingToCorrect):
+        remap_pulled(desk, connector, "nothing has changed")
+    tenant.source.owner.execute("drop table events")
+    parts = {"case_id": "status", "activity": "status", "timestamp": "changed"}
+    streams = [{**STREAM, "events": {**STREAM["events"], "timestamp": "changed"}}, {**notes, "events": parts}]
+    with database.as_user(tenant.settings.app_dsn, tenant.settings.operator) as connection:
+        change_source(connection, tenant.settings, connector, {"streams": streams}, {})
+    changed = state_of(tenant.settings, connector)
+    corrected, entered = remap_pulled(desk, changed, "the time of the change")
+    assert ([pair.new.landed for pair in corrected if pair.new], [a.landed for a in entered]) == ([2], [2])
+    assert tenant.landed() == ["1=new", "1=new", "2=paid", "2=paid"]
+    with pytest.raises(NothingToCorrect):
+        remap_pulled(desk, changed, "again")
+    (pull,) = tenant.pulls(connector)
+    with database.as_system(tenant.settings.system_dsn, tenant.workspace.id) as connection:
+        (account,) = pull_accounts(connection, tenant.workspace.id, [pull])
+        corrections.retract(connection, tenant.workspace.id, entered[0].id, Cause("retracted", "not wanted"))
+    assert (account.records, account.mapped, account.non_event, account.quarantined) == (4, 4, 0, 0)
+    # Somebody took it out: it does not come back by itself.
+    with pytest.raises(NothingToCorrect):
+        remap_pulled(desk, changed, "again")

@@ -10,8 +10,11 @@ from orchestration.automation.syncing import CONNECTOR_TAG, connector_syncs, syn
 from orchestration.control_plane import connectors, database
 from orchestration.control_plane.connectors import Connector
 from orchestration.control_plane.workspaces import Workspace
+from orchestration.lake.credentials import CredentialBroker
+from orchestration.lake.objects import WorkspaceStore
 from orchestration.settings import Settings
 from tests.sources.conftest import EVENTS, PASSWORD, Connect, SourceDatabase, state_of
+from tests.sources.test_access import dump
 
 T0 = datetime(2024, 3, 1, tzinfo=UTC)
 
@@ -92,6 +95,8 @@ def test_a_connector_that_is_being_synced_is_not_started_again(
 
 def test_a_failed_sync_fails_its_run_with_the_reason_alone_and_no_secret_is_stored(
     settings: Settings,
+    installation: Settings,
+    workspace: Workspace,
     instance: dg.DagsterInstance,
     connector: Connector,
     source_database: SourceDatabase,
@@ -108,6 +113,11 @@ def test_a_failed_sync_fails_its_run_with_the_reason_alone_and_no_secret_is_stor
     stored += [f"{run.run_config} {run.tags}" for run in instance.get_runs()]
     assert len(stored) > 10
     assert PASSWORD not in "".join(stored)
+    assert PASSWORD.encode() not in dump(settings, installation)
+    broker = CredentialBroker(settings).for_workspace(workspace.id, workspace.region)
+    kept = [WorkspaceStore(broker).get(entry.key) for entry in WorkspaceStore(broker).list()]
+    assert len(kept) > 3
+    assert PASSWORD.encode() not in b"".join(kept)
     assert connector.id in "".join(stored)
 
 

@@ -33,7 +33,7 @@ from orchestration.sources.protocol import (
 )
 
 PAGE_ROWS = 10_000
-CHECKPOINT_ROWS = 250_000
+CHECKPOINT_ROWS = 200_000
 """So many are read again at most after a crash."""
 
 _TIMES = ("timestamp with time zone", "timestamp without time zone", "date")
