@@ -41,7 +41,7 @@ def upload(
             exists=True,
             dir_okay=False,
             readable=True,
-            help="CSV, JSON lines, XES, OCEL or Parquet; also .gz, .zip.",
+            help="CSV, Excel, JSON lines, XES, OCEL or Parquet; also .gz, .zip.",
         ),
     ],
     case_id: Column = None,
@@ -78,6 +78,9 @@ def upload(
     object_type: Annotated[
         str | None, typer.Option(metavar="TYPE", help="Whose objects are the cases of an OCEL log.")
     ] = None,
+    sheet: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which sheet of a workbook is the log.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")
     ] = False,
@@ -92,7 +95,7 @@ def upload(
         "resource": resource, "role": role, "org_unit": org_unit, "lifecycle": lifecycle,
         "record_key": tuple(record_key or ()), "order": order, "timestamp_format": timestamp_format,
         "timezone": timezone, "delimiter": delimiter, "encoding": encoding, "null": tuple(null or ()),
-        "object_type": object_type,
+        "object_type": object_type, "sheet": sheet,
     }  # fmt: skip
     settings = load_settings()
     with acting(acting_user) as connection:

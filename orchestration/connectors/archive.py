@@ -34,6 +34,7 @@ class Limits:
         record_bytes: Longest single record.
         columns: Most columns of one file.
         trace_events: Most events of one XES trace, which is held in memory.
+        shared_text: Most characters of the texts that the sheets of a workbook share, which are held in memory.
         xml_depth: Deepest nesting of XES attributes.
     """
 
@@ -43,6 +44,7 @@ class Limits:
     record_bytes: int = 16 << 20
     columns: int = 4096
     trace_events: int = 2_000_000
+    shared_text: int = 512 << 20
     xml_depth: int = 32
 
 
@@ -82,6 +84,39 @@ def open_expanded(path: Path, limits: Limits, progress: Progress | None = None) 
         else:
             content = source
         yield _Guarded(content, source, total, limits, progress, compressed=container != "plain")
+
+
+def is_workbook(path: Path) -> bool:
+    """Whether the file is an Excel workbook (.xlsx), which is a zip with parts of known names."""
+    if container_of(path) != "zip":
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {"[Content_Types].xml", "xl/workbook.xml"} <= set(archive.namelist())
+    except zipfile.BadZipFile:
+        return False  # opening it will tell
+
+
+@contextmanager
+def open_member(
+    path: Path, name: str, limits: Limits, progress: Progress | None = None
+) -> Iterator[ByteStream]:
+    """One member of a zip as a stream.
+
+    Raises:
+        UnreadableFile: It is not there, broken, encrypted, or expands past a limit.
+    """
+    try:
+        with path.open("rb") as source, zipfile.ZipFile(source) as archive:
+            if archive.getinfo(name).flag_bits & 0x1:
+                raise UnreadableFile("The file is encrypted. Send it without a password.")
+            with archive.open(name) as member:
+                total = path.stat().st_size
+                yield _Guarded(cast(BinaryIO, member), source, total, limits, progress, compressed=True)
+    except KeyError:
+        raise UnreadableFile(f"The file has no part {name}. Save it again.") from None
+    except (zipfile.BadZipFile, NotImplementedError) as error:
+        raise UnreadableFile(f"The file cannot be read ({error}). Save it again.") from error
 
 
 def expand_to(path: Path, target: Path, limits: Limits, progress: Progress | None = None) -> None:
@@ -147,7 +182,7 @@ def _only_member(path: Path, source: BinaryIO) -> Iterator[BinaryIO]:
             ]
             if any(m.filename == "[Content_Types].xml" for m in members):
                 raise UnreadableFile(
-                    f"{path.name} is an Office document. Save the sheet as CSV (UTF-8) first."
+                    f"{path.name} is an Office document that is no .xlsx. Save the table as CSV (UTF-8) first."
                 )
             if len(members) != 1:
                 raise UnreadableFile(

@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from orchestration.connectors.archive import Limits, open_expanded
+from orchestration.connectors.archive import Limits, is_workbook, open_expanded
 from orchestration.connectors.errors import UnreadableFile
 
-Format = Literal["csv", "xes", "parquet", "jsonl", "ocel-json", "ocel-sqlite"]
+Format = Literal["csv", "xes", "parquet", "jsonl", "ocel-json", "ocel-sqlite", "xlsx"]
 
 _OCEL_1 = re.compile(rb'\{\s*"ocel:')
 _OCEL_2 = re.compile(rb'\{\s*"(objectTypes|eventTypes|objects|events)"\s*:\s*\[')
@@ -16,7 +16,7 @@ _JSON_OBJECT = re.compile(rb'\{\s*("|\})')
 _BOMS = (b"\xef\xbb\xbf", b"\xff\xfe\x00\x00", b"\xff\xfe", b"\xfe\xff")
 _FOREIGN = {
     b"PARE": "an encrypted Parquet file. Send it without encryption.",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook. Save the sheet as CSV (UTF-8) first.",
+    b"\xd0\xcf\x11\xe0": "an old or an encrypted Excel workbook. Save it as .xlsx, without a password.",
     b"%PDF": "a PDF. Export the log as CSV, XES, OCEL or Parquet.",
     b"7z\xbc\xaf\x27\x1c": "a 7z archive. Pack the log with zip or gzip.",
     b"\x28\xb5\x2f\xfd": "a zstd archive. Pack the log with zip or gzip.",
@@ -30,6 +30,8 @@ def detect(path: Path, limits: Limits) -> Format:
     Raises:
         UnreadableFile: The file is empty or of a kind that is not read here.
     """
+    if is_workbook(path):
+        return "xlsx"
     with open_expanded(path, limits) as stream:
         head = stream.read(4096)
     if not head:

@@ -48,6 +48,7 @@ class Hints(BaseModel):
         delimiter: The one character between fields; None lets the data decide.
         encoding: The text encoding; None means the byte order mark's, else UTF-8.
         object_type: Objects of which type are the cases of an object-centric log; None where there is but one type.
+        sheet: Which sheet of a workbook is the log; None where there is but one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,8 +69,9 @@ class Hints(BaseModel):
     null: tuple[str, ...] = ()
     delimiter: str | None = None
     encoding: str | None = None
-    # Left out where it says nothing, so that a mapping without it is written as before there was one.
+    # Left out where they say nothing, so that a mapping without them is written as before there were any.
     object_type: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    sheet: str | None = Field(default=None, exclude_if=lambda value: value is None)
 
     def check_options(self) -> None:
         """Check what can be checked without the file.

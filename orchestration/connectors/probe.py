@@ -113,7 +113,7 @@ def probe(
     Raises:
         UnreadableFile: The file as a whole cannot be read without losing something.
         InvalidMapping: The hints do not fit the file.
-        AmbiguousMapping: The log is object-centric, and what its cases are was not said.
+        AmbiguousMapping: It was not said what the cases of an object-centric log are, or which sheet is the log.
     """
     hints, bounds, path = hints or Hints(), Bounds(first_month, now), path.resolve()
     with tempfile.TemporaryDirectory(prefix="casetrail-probe-") as folder:

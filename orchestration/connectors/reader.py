@@ -15,6 +15,7 @@ from orchestration.connectors.ocel_sqlite_reader import read_ocel_sqlite
 from orchestration.connectors.parquet_reader import stage_parquet
 from orchestration.connectors.staging import Staged
 from orchestration.connectors.xes_reader import stage_xes
+from orchestration.connectors.xlsx_reader import stage_xlsx
 
 
 def stage(
@@ -32,7 +33,7 @@ def stage(
     Raises:
         UnreadableFile: The file cannot be read without losing something.
         InvalidMapping: The hints do not fit the file.
-        AmbiguousMapping: The log is object-centric, and what its cases are was not said.
+        AmbiguousMapping: It was not said what the cases of an object-centric log are, or which sheet is the log.
     """
     hints.check_options()
     staged = _staged(path, scratch, session, hints, limits, progress, max_records)
@@ -66,6 +67,10 @@ def _staged(
         )
     if kind == "xes":
         return stage_xes(path, scratch, limits=limits, progress=progress, max_records=max_records)
+    if kind == "xlsx":
+        return stage_xlsx(
+            path, scratch, sheet=hints.sheet, limits=limits, progress=progress, max_records=max_records
+        )
     if kind == "parquet":
         return stage_parquet(
             path, scratch, session, limits=limits, progress=progress, max_records=max_records

@@ -29,8 +29,15 @@ class RecordChunks:
         self._paths: list[Path] = []
         self._rows: list[Record] = []
         self._numbers: list[int] = []
+        self._declared: tuple[str, ...] = ()
         self.names = ColumnNames()
         self.columns: dict[str, str] = {}
+
+    def declare(self, fields: list[tuple[str, str]]) -> None:
+        """Give (field, name) of columns that are there in any case, before any record."""
+        self._declared = tuple(field for field, _ in fields)
+        for place, (field, name) in enumerate(fields, start=1):
+            self.columns[field] = self.names.add(name, place)
 
     def add(self, number: int, row: Record) -> None:
         """Append a record under its number.
@@ -44,10 +51,10 @@ class RecordChunks:
             self.flush()
 
     def flush(self) -> None:
-        """Write the rows at hand."""
-        if not self._rows:
+        """Write the rows at hand; if there were none at all, a file with the declared columns."""
+        if not self._rows and (self._paths or not self._declared):
             return
-        keys = dict.fromkeys(key for row in self._rows for key in row)
+        keys = dict.fromkeys((*self._declared, *(key for row in self._rows for key in row)))
         for key in keys:
             if key not in self.columns:
                 self.columns[key] = self.names.add(key, len(self.columns) + 1)

@@ -46,7 +46,7 @@ def test_zip_riddles_are_refused(land_bytes: LandBytes) -> None:
     with pytest.raises(UnreadableFile, match="holds 2 files"):
         land_bytes(zipped(("a.csv", CSV), ("b.csv", CSV)))
     with pytest.raises(UnreadableFile, match="Office document"):
-        land_bytes(zipped(("[Content_Types].xml", b"<x/>"), ("xl/workbook.xml", b"<x/>")))
+        land_bytes(zipped(("[Content_Types].xml", b"<x/>"), ("word/document.xml", b"<x/>")))
     with pytest.raises(UnreadableFile, match="another archive"):
         land_bytes(zipped(("log.csv.gz", gzip.compress(CSV))))
     encrypted = bytearray(zipped(("log.csv", CSV)))
