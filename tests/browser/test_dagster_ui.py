@@ -4,6 +4,7 @@ With ``DOCS_SCREENSHOTS=docs/images`` the screenshots of the documents are taken
 """
 
 import base64
+import json
 import os
 import random
 import re
@@ -47,9 +48,9 @@ def around(parts: Locator) -> FloatRect:
     return {"x": left, "y": top, "width": right - left, "height": bottom - top}
 
 
-def open_partition(page: Page, ui: str, asset: str, slug: str = SLUG) -> None:
-    """The partitions tab of an asset, with the month of a workspace chosen."""
-    page.goto(f"{ui}/assets/{asset}?view=partitions&partition={quote(f'{MONTH}|{slug}')}")
+def open_partition(page: Page, ui: str, asset: str, slug: str = SLUG, of: str = MONTH) -> None:
+    """The partitions tab of an asset, with a month of a workspace chosen, or an analysis on demand."""
+    page.goto(f"{ui}/assets/{asset}?view=partitions&partition={quote(f'{of}|{slug}')}")
     expect(page.get_by_text("Latest materialization")).to_be_visible(timeout=WAIT)
     page.get_by_text("Hide navigation").click()
 
@@ -61,6 +62,21 @@ def metadata(page: Page, name: str) -> str:
     # Markdown is drawn by a part of the UI that loads later.
     expect(value).to_contain_text(re.compile(r"\S"), timeout=WAIT)
     return value.inner_text(timeout=WAIT).strip()
+
+
+def shown_table(page: Page, name: str) -> Locator:
+    """The row of the metadata whose value is this table, moved into sight."""
+    row = page.get_by_role("row").filter(has=page.get_by_role("cell", name=name, exact=True)).first
+    table = row.get_by_role("table").first
+    expect(table).to_be_visible(timeout=WAIT)
+    table.scroll_into_view_if_needed()
+    return table
+
+
+def cells(table: Locator) -> list[list[str]]:
+    """The texts of a table, row by row, without its head."""
+    rows = [row.get_by_role("cell").all_inner_texts() for row in table.get_by_role("row").all()]
+    return [row for row in rows if row]
 
 
 def picture_is_drawn(page: Page) -> bool:
@@ -160,6 +176,47 @@ def test_the_explanation_of_a_month_can_be_read_as_it_was_released(
     shown = [metadata(page, f"bottleneck {place}") for place in range(1, len(bottlenecks) + 1)]
     assert sorted(shown) == sorted(bottlenecks) != []
     shoot(page, "explainability", tmp_path)
+
+
+def test_the_bottlenecks_of_a_month_are_a_table(page: Page, ui: str, tmp_path: Path) -> None:
+    page.set_viewport_size({"width": 1800, "height": 1300})
+    open_partition(page, ui, "explainability")
+    table = shown_table(page, "bottlenecks")
+    shown = cells(table)
+    assert [row[0] for row in shown] == ["1", "2", "3", "4", "5"]
+    first = metadata(page, "bottleneck 1")
+    assert first.startswith(f"{shown[0][1]} → {shown[0][2]} is bottleneck 1: it takes ")
+    assert f" {round(float(shown[0][4]))}% of all elapsed time" in first
+    shoot(page, "bottlenecks", tmp_path, clip=around(table))
+
+
+def test_what_a_comparison_found_is_a_table_under_its_words(
+    casetrail: Casetrail, page: Page, ui: str, tmp_path: Path
+) -> None:
+    reminded = {"kind": "activities", "mode": "with", "activities": ["Remind customer"]}
+    sides = {
+        "reference": {"name": "not reminded", "filters": [{"kind": "not", "of": reminded}]},
+        "compared": {"name": "reminded", "filters": [reminded]},
+    }
+    question = tmp_path / "question.json"
+    question.write_text(json.dumps({"filters": [{"kind": "variants", "top": 4}], "comparison": sides}))
+    job = casetrail.json("analysis", "run", SLUG, "--parameters", str(question), "--wait")
+    shown = casetrail.json("analysis", "show", SLUG, job["id"])
+    told = [row for row in shown["explanations"] if row["scope"] == "comparison"]
+    page.set_viewport_size({"width": 1500, "height": 2200})
+    open_partition(page, ui, "analysis_explanations", of=job["id"])
+    assert metadata(page, "comparison") == told[0]["summary"]
+    table = shown_table(page, "changes")
+    found = cells(table)
+    assert found[0][:2] == ["mean", "cycle_time"]
+    assert float(found[0][4]) == pytest.approx(told[0]["features"]["difference_seconds"] / 86_400, abs=1e-3)
+    assert ["activity", "Remind customer", "0", "100", "100"] in [row[:5] for row in found]
+    assert [row[0] for row in found].count("path") == 4
+    caption = (
+        page.get_by_role("row").filter(has=page.get_by_role("cell", name="comparison", exact=True)).first
+    )
+    clip = around(caption.get_by_role("cell").nth(1).or_(table))
+    shoot(page, "comparison", tmp_path, clip={**clip, "height": min(clip["height"], 900)})
 
 
 def test_the_release_names_its_provenance_record(
