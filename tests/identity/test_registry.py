@@ -162,6 +162,19 @@ def test_every_merge_has_the_links_that_made_it_as_evidence(seed: int) -> None:
                 assert step.evidence == (step.left[1], step.right[1])
 
 
+def test_evidence_does_not_lead_through_a_person_that_was_not_joined() -> None:
+    chain = [("crm", str(number)) for number in range(6)]
+    other = [("mail", "x"), ("mail", "y")]
+    links: list[Link] = [(one, next_one, "strong") for one, next_one in pairwise(chain)]
+    links.append((*other, "strong"))
+    # Over the other's keys the ends are nearer, but eight records are too many for one person.
+    keys = [(chain[0], "k"), (other[0], "k"), (other[0], "l"), (chain[-1], "l")]
+    stitching = stitch(links_table(links), keys_table(keys), CAPS)
+    found = assign(Registry(), stitching)
+    paths = {merge.merged: path for merge, path in evidence_of(found.merges, found.registry, stitching)}
+    assert [step.right for step in paths[born_id(*chain[-1])]] == chain[1:]
+
+
 def distance(stitching: Stitching, start: Record, end: Record) -> int:
     """Links between two records of one person, by widening circles; over a key it is one to the key and one back."""
     person = dict(zip(stitching.records(), stitching.person.tolist(), strict=True))
