@@ -175,6 +175,21 @@ def test_checkpoints_come_in_between_and_lose_nothing(
             assert before | after == {str(n) for n in range(20)}
 
 
+def test_a_checkpoint_within_the_overlap_does_not_go_back(
+    events: SourceDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events.add_events(*((n, "a", "s", at(0), at(n)) for n in range(10)))
+    stream = {**STREAM, "overlap": 5}
+    _, end = read(events, stream)
+    monkeypatch.setattr(postgres, "PAGE_ROWS", 2)
+    monkeypatch.setattr(postgres, "CHECKPOINT_ROWS", 2)
+    steps = postgres.read(config(events, stream), ALWAYS, end.state, reached(events))
+    checkpoints = [step for step in steps if isinstance(step, Checkpoint)]
+    assert len(checkpoints) == 4
+    assert [c.state for c in checkpoints] == [end.state] * 4
+    assert {c.reread_from["events"] for c in checkpoints} == {end.reread_from["events"]}
+
+
 def test_nothing_can_be_written_through_a_stream(events: SourceDatabase) -> None:
     events.owner.execute(
         "create function clear() returns setof events language sql as 'delete from events returning *'"

@@ -179,7 +179,9 @@ def read(
             request[stream.name] = {"table": stream.table, "query": stream.query, **bounds.shown()}
             for page in _pages(connection, source, bounds):
                 yield page
-                newest = page.cursors[-1].as_py()
+                last = page.cursors[-1].as_py()
+                # Within the overlap it does not go back: what lies behind it has been forgotten.
+                newest = last if newest is None else max(newest, last)
                 state[stream.name] = {"of": _origin(stream), "since": _text(window.start), "newest": newest}
                 reread_from[stream.name] = source.behind(newest)
                 unsaved += len(page.records)
