@@ -31,7 +31,7 @@ test: install ## run the quick tests
 	@$(BIN)/pytest -q -m "not slow"
 
 test-slow: install chromium ## run the slow tests: whole refreshes, crashes, the Dagster UI in a browser
-	@$(BIN)/pytest -q -m slow -n 2 --dist loadfile --no-loadscope-reorder --timeout 300
+	@$(BIN)/pytest -q -m slow -n 2 --dist loadfile --no-loadscope-reorder --timeout 300 --durations 25
 
 chromium:
 	@scripts/install-chromium

@@ -18,6 +18,16 @@ from orchestration.services.stack import Stack
 from orchestration.settings import Installation, Settings, load_settings
 
 PROJECT_FOLDER = Path(__file__).resolve().parents[1]
+LONGEST_FIRST = ("faults", "stages", "e2e", "services")
+"""Folders of the tests that last longest: so no process is left alone with such a file while the other has nothing."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the folders of the longest tests first; within them, and after them, the order stays."""
+    ranks = {folder: rank for rank, folder in enumerate(LONGEST_FIRST)}
+    folders = [item.path.relative_to(PROJECT_FOLDER / "tests").parts[0] for item in items]
+    order = sorted(range(len(items)), key=lambda place: ranks.get(folders[place], len(ranks)))
+    items[:] = [items[place] for place in order]
 
 
 @pytest.fixture(scope="session", autouse=True)
