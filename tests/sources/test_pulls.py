@@ -1,6 +1,10 @@
-"""Pulls of a connector: nothing is lost, nothing doubled, wherever a sync stops, and the status is true."""
+"""Pulls of a connector: nothing is lost, nothing doubled, wherever a sync stops, and the status is true.
+
+``CASETRAIL_PULL_HISTORIES`` says how many random histories the slow suite tries.
+"""
 
 import json
+import os
 import random
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -34,6 +38,8 @@ from orchestration.stages.pulls import ConnectorDisabled, Synced, next_slot, syn
 from orchestration.stages.raw import check_raw
 from orchestration.stages.source_access import UnexpectedFailure, change_source
 from tests.sources.conftest import EVENTS, PASSWORD, STREAM, Connect, SourceDatabase, state_of
+
+HISTORIES = int(os.environ.get("CASETRAIL_PULL_HISTORIES", "4"))
 
 T0 = datetime(2024, 3, 1, 10, tzinfo=UTC)
 
@@ -255,7 +261,9 @@ def account(tenant: Tenant, connector: Connector) -> None:
     assert sum(pull.landed for pull in made) == len(tenant.landed()) == len(set(tenant.landed()))
 
 
-@pytest.mark.parametrize("seed", [7, *(pytest.param(n, marks=pytest.mark.slow) for n in range(100, 140))])
+@pytest.mark.parametrize(
+    "seed", [7, *(pytest.param(100 + n, marks=pytest.mark.slow) for n in range(HISTORIES))]
+)
 def test_random_histories_with_deaths_and_late_commits_come_over_whole(
     tenant: Tenant, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
