@@ -190,6 +190,15 @@ def test_the_bottlenecks_of_a_month_are_a_table(page: Page, ui: str, tmp_path: P
     shoot(page, "bottlenecks", tmp_path, clip=around(table))
 
 
+def test_the_refresh_runs_have_succeeded(page: Page, ui: str, tmp_path: Path) -> None:
+    page.goto(f"{ui}/runs")
+    for slug in (SLUG, HOSTILE_SLUG):
+        expect(page.get_by_text(f"casetrail/workspace: {slug}")).to_have_count(1, timeout=WAIT)
+    for text in ("refresh_job", "Success"):
+        expect(page.get_by_text(text, exact=True)).to_have_count(2, timeout=WAIT)
+    shoot(page, "runs", tmp_path)
+
+
 def test_what_a_comparison_found_is_a_table_under_its_words(
     casetrail: Casetrail, page: Page, ui: str, tmp_path: Path
 ) -> None:
@@ -235,15 +244,6 @@ def test_the_checks_of_events_have_passed(page: Page, ui: str, tmp_path: Path) -
         expect(page.get_by_text(check, exact=True).first).to_be_visible(timeout=WAIT)
     expect(page.get_by_text("Succeeded", exact=True)).to_have_count(4, timeout=WAIT)
     shoot(page, "checks", tmp_path)
-
-
-def test_the_refresh_runs_have_succeeded(page: Page, ui: str, tmp_path: Path) -> None:
-    page.goto(f"{ui}/runs")
-    for slug in (SLUG, HOSTILE_SLUG):
-        expect(page.get_by_text(f"casetrail/workspace: {slug}")).to_have_count(1, timeout=WAIT)
-    for text in ("refresh_job", "Success"):
-        expect(page.get_by_text(text, exact=True)).to_have_count(2, timeout=WAIT)
-    shoot(page, "runs", tmp_path)
 
 
 @pytest.mark.parametrize("asset", ["events", "variants", "process_map", "explainability"])
