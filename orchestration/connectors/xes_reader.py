@@ -14,6 +14,7 @@ from lxml import etree
 
 from orchestration.connectors.archive import ByteStream, Limits, Progress, open_expanded
 from orchestration.connectors.errors import UnreadableFile
+from orchestration.connectors.guarded_xml import guarded_elements, has_doctype, let_go
 from orchestration.connectors.record_chunks import Record, RecordChunks
 from orchestration.connectors.staging import Staged
 
@@ -85,9 +86,7 @@ class _Log:
                 else:
                     yield self._attributes(element, "case:"), events
                     events = []
-                    element.clear()
-                    while element.getprevious() is not None:  # lxml keeps what was parsed until it is cut off
-                        del element.getparent()[0]
+                    let_go(element)
         except etree.XMLSyntaxError as error:
             raise UnreadableFile(
                 f"The XES file is not well-formed XML: {error.msg}. Export the log again."
@@ -95,25 +94,7 @@ class _Log:
 
     def _elements(self) -> Iterator[Any]:
         """Each event and each trace as it ends."""
-        root: Any = None
-        for action, element in etree.iterparse(
-            self._stream,
-            events=("start", "end"),
-            tag=("{*}log", "{*}trace", "{*}event"),
-            resolve_entities=False,
-            no_network=True,
-            load_dtd=False,
-            huge_tree=False,
-            remove_comments=True,
-            remove_pis=True,
-        ):
-            if root is None:
-                root = element
-                _check_root(root)
-            elif action == "end" and element is not root:
-                yield element
-        if root is None:
-            raise UnreadableFile("The XML file has no <log>, so it is no XES event log.")
+        return guarded_elements(self._stream, ("log",), ("trace", "event"), _check_root)
 
     def _attributes(self, element: Any, prefix: str) -> Record:
         record: Record = {}
@@ -145,8 +126,9 @@ class _Log:
 
 def _check_root(root: Any) -> None:
     """Refuse what is no XES log, before any of its content is parsed."""
-    document = root.getroottree().docinfo
-    if document.doctype or document.internalDTD is not None:
+    if root is None:
+        raise UnreadableFile("The XML file has no <log>, so it is no XES event log.")
+    if has_doctype(root):
         raise UnreadableFile(
             "The XES file has a DOCTYPE, which can carry attacks. Remove it and send it again."
         )

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from lxml import etree
 
 from orchestration.connectors.archive import Limits, Progress, open_member
 from orchestration.connectors.errors import AmbiguousMapping, InvalidMapping, Question, UnreadableFile
+from orchestration.connectors.guarded_xml import guarded_elements, has_doctype, let_go
 from orchestration.connectors.record_chunks import RecordChunks
 from orchestration.connectors.staging import REJECTS_SCHEMA, Staged
 
@@ -166,31 +168,14 @@ class _Workbook:
     def elements(self, part: str, *tags: str, progress: Progress | None = None) -> Iterator[Any]:
         """The elements of a part that have one of the tags, each as it ends; then it is let go."""
         with open_member(self.path, part, self.limits, progress) as stream:
-            root: Any = None
             try:
-                for action, element in etree.iterparse(
-                    stream,
-                    events=("start", "end"),
-                    tag=[f"{{*}}{tag}" for tag in (*_ROOTS, *tags)],
-                    resolve_entities=False,
-                    no_network=True,
-                    load_dtd=False,
-                    huge_tree=False,
-                    remove_comments=True,
-                    remove_pis=True,
-                ):
-                    if root is None:
-                        root = element
-                        _require_root(root, part)
-                    elif action == "end" and element is not root:
-                        yield element
-                        _let_go(element)
+                for element in guarded_elements(stream, _ROOTS, tags, partial(_require_root, part)):
+                    yield element
+                    let_go(element)
             except etree.XMLSyntaxError as error:
                 raise UnreadableFile(
                     f"The part {part} of the workbook is not well-formed: {error.msg}. Save it again."
                 ) from error
-            if root is None:
-                raise UnreadableFile(f"The part {part} is none of a workbook. Save it again.")
 
     def text(self, raw: str) -> str:
         """A text with its escapes read and NUL taken out."""
@@ -384,17 +369,9 @@ def _relation_id(sheet: Any) -> str:
     return next((value for name, value in sheet.attrib.items() if name.endswith("}id")), "")
 
 
-def _require_root(element: Any, part: str) -> None:
+def _require_root(part: str, element: Any) -> None:
     """Refuse what is no part of a workbook, before any of its content is parsed."""
-    document = element.getroottree().docinfo
-    if document.doctype or document.internalDTD is not None:
+    if element is not None and has_doctype(element):
         raise UnreadableFile("The workbook has a DOCTYPE, which can carry attacks. Save it again.")
-    if element.getparent() is not None:
+    if element is None or element.getparent() is not None:
         raise UnreadableFile(f"The part {part} is none of a workbook. Save it again.")
-
-
-def _let_go(element: Any) -> None:
-    """Free an element and what came before it; lxml keeps both otherwise."""
-    element.clear()
-    while element.getprevious() is not None:
-        del element.getparent()[0]
