@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from casetrail_testkit.allowance import Allowance
 from casetrail_testkit.clock import Clock
 from casetrail_testkit.marketo.errors import fail, success
 from casetrail_testkit.messages import Response
@@ -16,12 +17,12 @@ WINDOW = timedelta(seconds=20)
 API_USER = "integration@casetrail.example"
 
 
-class DailyMeter:
+class DailyMeter(Allowance):
     """An allowance that begins anew at midnight Central time."""
 
     def __init__(self, clock: Clock, most: int) -> None:
         """``most`` a day."""
-        self.clock, self.most = clock, most
+        super().__init__(clock, most)
         self._day: date | None = None
         self._used = 0
 
@@ -35,15 +36,6 @@ class DailyMeter:
     def use(self, amount: int) -> None:
         """Use some of it, more than there is if need be."""
         self._used = self.used() + amount
-
-    def exhaust(self) -> None:
-        """Use all that is left."""
-        self.use(max(self.most - self.used(), 0))
-
-    @property
-    def is_used_up(self) -> bool:
-        """Whether nothing is left today."""
-        return self.used() >= self.most
 
 
 class Limits:

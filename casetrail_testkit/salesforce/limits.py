@@ -1,9 +1,9 @@
 """What an org may do in 24 hours: a count of calls that rolls, and the headers that tell of it."""
 
 from collections import deque
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from casetrail_testkit.allowance import Allowance
 from casetrail_testkit.clock import Clock
 from casetrail_testkit.messages import Response, json_response
 from casetrail_testkit.salesforce.errors import refuse
@@ -12,13 +12,13 @@ DAY = timedelta(hours=24)
 MEGABYTE = 1_000_000
 
 
-@dataclass
-class Meter:
-    """An allowance of the last 24 hours; ``used`` is how much of it is gone."""
+class Meter(Allowance):
+    """An allowance of the last 24 hours."""
 
-    clock: Clock
-    most: int
-    _entries: deque[tuple[datetime, int]] = field(default_factory=deque)
+    def __init__(self, clock: Clock, most: int) -> None:
+        """``most`` in any 24 hours."""
+        super().__init__(clock, most)
+        self._entries: deque[tuple[datetime, int]] = deque()
 
     def used(self) -> int:
         """How much was used within the last 24 hours of the clock."""
@@ -30,15 +30,6 @@ class Meter:
     def use(self, amount: int) -> None:
         """Use some of it, more than there is if need be."""
         self._entries.append((self.clock.now(), amount))
-
-    def exhaust(self) -> None:
-        """Use all that is left."""
-        self.use(max(self.most - self.used(), 0))
-
-    @property
-    def is_used_up(self) -> bool:
-        """Whether nothing is left."""
-        return self.used() >= self.most
 
 
 class Limits:
