@@ -5,6 +5,7 @@ the months again whose events go under another id (``identity.changed_months`` n
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -21,7 +22,6 @@ from orchestration.identity import (
     Merge,
     Path,
     Record,
-    Refused,
     Registry,
     assign,
     evidence_of,
@@ -60,7 +60,7 @@ def stitch_workspace(
         proven = evidence_of(found.merges, found.registry, stitching)
         case_registry.merge(connection, workspace_id, _told(proven))
         case_registry.place(connection, workspace_id, _placed(registry, found.registry))
-        case_registry.report_refused(connection, workspace_id, map(_refused, stitching.refused))
+        case_registry.report_refused(connection, workspace_id, map(asdict, stitching.refused))
     return found
 
 
@@ -112,15 +112,3 @@ def _placed(before: Registry, after: Registry) -> Iterator[tuple[str, str, str]]
     for record, global_case_id in after.members.items():
         if before.members.get(record) != global_case_id:
             yield (*record, global_case_id)
-
-
-def _refused(refused: Refused) -> dict[str, Any]:
-    return {
-        "reason": refused.reason,
-        "tier": refused.tier,
-        "rule": refused.rule,
-        "key": refused.key,
-        "persons": refused.persons,
-        "records": refused.records,
-        "examples": refused.examples,
-    }
