@@ -1,4 +1,4 @@
-"""What a connector type is: a module with ``Config``, ``check``, ``discover``, ``read`` and ``mappings``.
+"""What a connector type is: a module with ``Config`` and the functions of ``SourceType``.
 
 Times are UTC throughout. A type raises ``orchestration.sources.errors`` and nothing else that is meant for people.
 """
@@ -6,7 +6,7 @@ Times are UTC throughout. A type raises ``orchestration.sources.errors`` and not
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import pyarrow as pa
 from pydantic import AwareDatetime, BaseModel, ConfigDict, PositiveInt
@@ -18,12 +18,80 @@ State = dict[str, Any]
 """How far a connector has come, as its type notes it: JSON, without secrets."""
 
 
+Personal = Literal["keep", "drop", "pseudonym", "email"]
+"""What becomes of a personal field before anything of it is stored: ``pseudonym`` is a keyed hash of the workspace's
+own, ``email`` one that links the records of one person (null for the address of a role, which links nobody)."""
+
+
+class Same(BaseModel):
+    """A column that names another record of the same person or thing.
+
+    Attributes:
+        column: Its value is the other record's native id; null says nothing.
+        system: The system of the other record.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    column: str
+    system: str
+
+
+class PersonOf(BaseModel):
+    """Two columns that name an object of the process and a person who belongs to it, both of the stream's system."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    object: str
+    person: str
+
+
+class ObjectTimes(BaseModel):
+    """The records are objects of the process, such as opportunities; columns with times, ISO 8601 in UTC.
+
+    Attributes:
+        opened: When the object was opened.
+        closed: When it was closed; null while it is open.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    opened: str
+    closed: str
+
+
+class Identity(BaseModel):
+    """What the records of a stream say of who is who; every name is a column of the stream, as it was landed.
+
+    Attributes:
+        system: The system of the record that a row speaks of, as its events name it.
+        record: Its native id.
+        key: Columns that identify a row: the newest version counts.
+        same: Other records of the same person or thing: vendors' ids.
+        keys: Columns with keyed hashes that the records of one person share (``Personal``'s ``email``).
+        persons: Who belongs to which object.
+        object: The rows are objects of the process.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    system: str
+    record: str
+    key: tuple[str, ...]
+    same: tuple[Same, ...] = ()
+    keys: tuple[str, ...] = ()
+    persons: tuple[PersonOf, ...] = ()
+    object: ObjectTimes | None = None
+
+
 class SourceConfig(BaseModel):
     """What the configuration of every type has. A field of type ``SecretStr`` is a secret: it is kept apart, sealed.
 
     Attributes:
         start: What the source changed before is not pulled; None: everything is.
         every_minutes: How often the connector is synced.
+        personal: By stream and column what becomes of personal fields, where it is not what the type says.
+        identity: By stream what its records say of who is who, in place of what the type says.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -33,6 +101,8 @@ class SourceConfig(BaseModel):
 
     start: AwareDatetime | None = None
     every_minutes: PositiveInt = 60
+    personal: dict[str, dict[str, Personal]] = {}
+    identity: dict[str, Identity] = {}
 
 
 @dataclass(frozen=True)
@@ -134,3 +204,9 @@ class SourceType(Protocol):
 
     def mappings(self, config: Any) -> dict[str, EventMapping]:
         """By stream, how its records are events; the records of other streams are none."""
+
+    def personal(self, config: Any) -> dict[str, dict[str, Personal]]:
+        """By stream, the columns that hold personal data, and what becomes of them unless the configuration differs."""
+
+    def identity(self, config: Any) -> dict[str, Identity]:
+        """By stream, what its records say of who is who; the records of other streams say nothing."""

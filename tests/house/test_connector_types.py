@@ -40,6 +40,14 @@ def read(config, window, state, context):
 
 def mappings(config):
     return {}
+
+
+def personal(config):
+    return {}
+
+
+def identity(config):
+    return {}
 '''
 
 
@@ -59,7 +67,9 @@ def test_every_type_is_whole(name: str) -> None:
     made = source_type(name)
     assert issubclass(made.Config, SourceConfig)
     assert made.Config.secrets_go_to or not secret_fields(made.Config)
-    assert {"check", "discover", "read", "mappings"} <= {n for n, _ in inspect.getmembers(made, callable)}
+    assert {"check", "discover", "read", "mappings", "personal", "identity"} <= {
+        n for n, _ in inspect.getmembers(made, callable)
+    }
 
 
 def test_no_other_file_names_a_type() -> None:

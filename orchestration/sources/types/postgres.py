@@ -24,7 +24,9 @@ from orchestration.sources.errors import ConfigurationError, SourceError, Transi
 from orchestration.sources.protocol import (
     Checkpoint,
     Context,
+    Identity,
     Page,
+    Personal,
     SourceConfig,
     State,
     Stream,
@@ -158,6 +160,16 @@ def mappings(config: Config) -> dict[str, EventMapping]:
         for stream in config.streams
         if stream.events
     }
+
+
+def personal(_config: Config) -> dict[str, dict[str, Personal]]:
+    """None by itself: only the configuration knows what the columns of a table hold."""
+    return {}
+
+
+def identity(_config: Config) -> dict[str, Identity]:
+    """None by itself, likewise."""
+    return {}
 
 
 def read(
