@@ -23,6 +23,7 @@ from orchestration.control_plane.workspaces import Workspace
 from orchestration.settings import Settings, load_settings
 from orchestration.sources.credentials import secret_fields
 from orchestration.sources.errors import SourceError
+from orchestration.sources.personal import Rules
 from orchestration.sources.registry import source_type, source_types
 from orchestration.stages.pull_accounts import pull_accounts
 from orchestration.stages.pulls import sync as sync_connector
@@ -31,6 +32,7 @@ from orchestration.stages.source_access import (
     change_source,
     check_source,
     discover_source,
+    shown_personal,
 )
 
 ConnectorName = Annotated[str, typer.Argument(metavar="NAME", help="Its name, or TYPE/NAME.")]
@@ -140,9 +142,10 @@ def discover(
     """List what a connector's source has: streams, their keys, and what could tell what is new."""
     with acting(acting_user) as connection:
         settings, found, known = _known(connection, workspace, connector)
-    with told_sources():
+    with told_problems(), told_sources():
+        personal = shown_personal(known)
         streams = discover_source(settings, found, known)
-    rows = [asdict(stream) for stream in streams]
+    rows = [asdict(stream) | {"personal": personal.get(stream.name, {})} for stream in streams]
     if as_json:
         print_json(rows)
         return
@@ -152,10 +155,11 @@ def discover(
             "columns": len(row["columns"]),
             "key": ", ".join(row["key"]),
             "cursors": ", ".join(row["cursors"]),
+            "personal": ", ".join(f"{column} ({rule})" for column, rule in row["personal"].items()),
         }
         for row in rows
     ]
-    print_rows(shown, ("stream", "columns", "key", "cursors"))
+    print_rows(shown, ("stream", "columns", "key", "cursors", "personal"))
 
 
 def sync(
@@ -278,18 +282,22 @@ def _check(
         failed = error
     with acting(acting_user) as connection:
         changed = connectors.get_connector(connection, workspace.id, connector.id)
-    _tell(changed, [check.stream for check in checks], as_json)
+        personal = shown_personal(changed)
+    _tell(changed, [check.stream for check in checks], as_json, personal)
     if failed is not None:
         typer.echo(f"Error: {failed}", err=True)
         raise typer.Exit(1)
 
 
-def _tell(connector: Connector, streams: list[str], as_json: bool) -> None:
+def _tell(connector: Connector, streams: list[str], as_json: bool, personal: Rules | None = None) -> None:
     if as_json:
-        print_json(asdict(connector))
+        print_json(asdict(connector) | ({} if personal is None else {"personal": personal}))
         return
     usable = f" Streams: {', '.join(streams)}." if streams else ""
     typer.echo(f"{connector.type}/{connector.name} is {connector.status}.{usable}")
+    for stream, columns in (personal or {}).items():
+        told = ", ".join(f"{column} ({rule})" for column, rule in columns.items())
+        typer.echo(f"Personal fields of {stream}: {told}.")
 
 
 def _values(file: Path | None, change: list[str] | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import hmac
 import unicodedata
 from collections import Counter
 
+import numpy as np
 import pyarrow as pa
 
 _NAMES_OF_ROLES = """
@@ -61,13 +62,16 @@ def email_keys(
         )
     keys: list[str | None] = []
     refused: Counter[str] = Counter()
-    for address in addresses.to_pylist():
-        normal = unicodedata.normalize("NFKC", address or "").strip().lower()
+    # Most addresses of a log come again and again.
+    distinct = addresses.dictionary_encode()
+    times = np.bincount(distinct.indices.drop_null(), minlength=len(distinct.dictionary))
+    for address, count in zip(distinct.dictionary.to_pylist(), times.tolist(), strict=True):
+        normal = unicodedata.normalize("NFKC", address).strip().lower()
         reason = _refusal(normal, blocked) if normal else "empty"
         keys.append(None if reason else hmac.digest(secret, _VERSION + normal.encode(), "sha256").hex())
         if reason and normal:
-            refused[reason] += 1
-    return pa.array(keys, pa.string()), refused
+            refused[reason] += count
+    return pa.array(keys, pa.string()).take(distinct.indices), refused
 
 
 def _refusal(address: str, blocked: frozenset[str]) -> str | None:

@@ -123,10 +123,16 @@ class Stream:
 
 @dataclass(frozen=True)
 class StreamCheck:
-    """How a configured stream is. ``problem`` keeps it from being pulled, and says what to do."""
+    """How a configured stream is.
+
+    Attributes:
+        problem: Keeps it from being pulled, and says what to do.
+        columns: Those that it has, as its pages name them; None if the type does not know before it reads.
+    """
 
     stream: str
     problem: str | None = None
+    columns: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,10 @@ from orchestration.sources.errors import (
     SourceError,
     TransientError,
 )
+from orchestration.sources.personal import PersonalFields
 from orchestration.sources.protocol import Checkpoint, Window
 from orchestration.stages.intake import Reading, file_sha256, read_and_store
-from orchestration.stages.source_access import OpenedSource, noting_problems, using_source
+from orchestration.stages.source_access import OpenedSource, noting_problems, personal_fields, using_source
 from orchestration.stages.workbench import digest
 
 PAUSES = (1, 5, 25)
@@ -188,15 +189,17 @@ def _read_to_end(desk: _Desk, source: OpenedSource, made: list[NewPull]) -> bool
         while True:
             with tempfile.TemporaryDirectory(prefix="casetrail-pull-") as folder:
                 draft, started = PullDraft(Path(folder)), datetime.now(UTC)
+                personal = personal_fields(desk.settings, desk.workspace, source)
                 for step in steps:
                     if isinstance(step, Checkpoint):
                         break
-                    draft.add(step)
+                    draft.add(personal.hidden(step))
                     desk.progress(f"{step.stream}: {draft.records:,} records read")
                 else:
                     draft.require_empty()
                     return True
-                pull = _Pull(desk, source, window, step, before, started).land(draft, Path(folder))
+                pulled = _Pull(desk, source, window, step, before, started, personal)
+                pull = pulled.land(draft, Path(folder))
             if pull is not None:
                 made.append(pull)
                 before = pull
@@ -239,6 +242,7 @@ class _Pull:
     checkpoint: Checkpoint
     before: NewPull | None
     started: datetime
+    personal: PersonalFields
 
     def land(self, draft: PullDraft, folder: Path) -> NewPull | None:
         """Store and enter what was read; None, and nothing happens, if nothing of it is new.
@@ -285,7 +289,8 @@ class _Pull:
         store.put_bytes(layout.pull_manifest_key(*ids), self._manifest(pull, parts, remembered))
         with self.desk.transaction() as connection:
             self._enter(connection, pull, parts)
-        self.desk.progress(f"pull {number}: {pull.records:,} records, {pull.landed:,} landed")
+        told = [f"pull {number}: {pull.records:,} records, {pull.landed:,} landed", *self.personal.told()]
+        self.desk.progress("; ".join(told))
         return pull
 
     def _store(self) -> WorkspaceStore:
@@ -348,6 +353,7 @@ class _Pull:
             "state_before": self.before.state if self.before else None,
             "schema_fingerprints": {name: digest(columns) for name, columns in pull.schemas.items()},
             "recent_sha256": file_sha256(remembered),
+            "personal": self.personal.account(),
             "parts": [
                 part.entry()
                 | {

@@ -3,7 +3,7 @@
 Who may do it is decided before, as the acting user: what opens the secrets is the pipeline.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,16 +11,23 @@ from typing import Any
 from pydantic import SecretStr
 
 from orchestration.addresses import InternalAddress, allowed_address
-from orchestration.control_plane import connector_secrets, connectors, database
+from orchestration.control_plane import connector_secrets, connectors, database, workspace_keys
 from orchestration.control_plane.connectors import Connector
 from orchestration.control_plane.database import Connection
 from orchestration.control_plane.errors import ControlPlaneError, InvalidInput
-from orchestration.control_plane.sealing import SealBroken
+from orchestration.control_plane.sealing import NoSecretKey, SealBroken
 from orchestration.control_plane.workspaces import Workspace
 from orchestration.settings import Settings
-from orchestration.sources.credentials import join_config, secret_fields, split_config
+from orchestration.sources.credentials import join_config, secret_fields, shown_config, split_config
 from orchestration.sources.errors import ConfigurationError, SourceError, TransientError
-from orchestration.sources.protocol import Context, SourceType, Stream, StreamCheck
+from orchestration.sources.personal import (
+    PersonalFields,
+    needs_key,
+    personal_rules,
+    require_columns,
+    require_usable,
+)
+from orchestration.sources.protocol import Context, Personal, SourceConfig, SourceType, Stream, StreamCheck
 from orchestration.sources.redaction import Redactor, redacted_logs
 from orchestration.sources.registry import source_type
 
@@ -103,6 +110,8 @@ def check_source(
         checks = source.type.check(source.config, source.context)
         if problems := [f"{check.stream}: {check.problem}" for check in checks if check.problem]:
             raise ConfigurationError(" ".join(problems))
+        _require_personal(source.config, checks)
+        personal_fields(settings, workspace, source)
     if connector.status != "disabled" or enable:
         with database.as_system(settings.system_dsn, workspace.id) as connection:
             connectors.set_status(connection, workspace.id, connector.id, "connected")
@@ -117,6 +126,40 @@ def discover_source(settings: Settings, workspace: Workspace, connector: Connect
     """
     with using_source(settings, workspace, connector) as source:
         return source.type.discover(source.config, source.context)
+
+
+def personal_fields(settings: Settings, workspace: Workspace, source: OpenedSource) -> PersonalFields:
+    """What takes the personal values out of a source's records, with the workspace's key where any is hashed.
+
+    Raises:
+        ConfigurationError: events or links need other than that, or the key is unusable.
+    """
+    require_usable(source.type, source.config)
+    rules = personal_rules(source.type, source.config)
+    if not needs_key(rules):
+        return PersonalFields(source.config, rules, None)
+    try:
+        with database.as_system(settings.system_dsn, workspace.id) as connection:
+            key = workspace_keys.workspace_key(connection, settings.secret_key, workspace.id)
+    except (NoSecretKey, SealBroken) as error:
+        raise ConfigurationError(str(error)) from None
+    source.context.redactor.add(SecretStr(key.hex()))
+    return PersonalFields(source.config, rules, key)
+
+
+def shown_personal(connector: Connector) -> dict[str, dict[str, Personal]]:
+    """By stream and column, what becomes of a connector's personal fields, by what it is configured to be."""
+    type_ = source_type(connector.type)
+    return personal_rules(type_, shown_config(type_.Config, connector.config))
+
+
+def _require_personal(config: SourceConfig, checks: Sequence[StreamCheck]) -> None:
+    if unknown := sorted(set(config.personal) - {check.stream for check in checks}):
+        there = ", ".join(check.stream for check in checks) or "none"
+        raise ConfigurationError(f"personal names the stream {', '.join(unknown)}. There are: {there}.")
+    for check in checks:
+        if check.columns is not None:
+            require_columns(config, check.stream, check.columns)
 
 
 @contextmanager

@@ -260,7 +260,8 @@ def arriving() -> list[Statement]:
             f"insert into connector_secrets (workspace_id, connector_id, name, sealed) values ('{A}', '{A}', 'n', 's')",
             "admin",
         ),
-        Statement("connector_secrets", "update connector_secrets set sealed = ''", None),
+        Statement("connector_secrets", "update connector_secrets set sealed = ''", None, "write"),
+        Statement("connector_secrets", "update connector_secrets set name = 'other'", None),
         Statement("connector_secrets", "delete from connector_secrets", "admin"),
         Statement(
             "connectors",
@@ -443,8 +444,21 @@ def notifying() -> list[Statement]:
             f"insert into notification_secrets values ('{A}', '{B}', 'sealed')",
             "admin",
         ),
-        Statement("notification_secrets", "update notification_secrets set sealed = ''", None),
+        Statement("notification_secrets", "update notification_secrets set sealed = ''", None, "write"),
+        Statement("notification_secrets", f"update notification_secrets set channel_id = '{A}'", None),
         Statement("notification_secrets", "delete from notification_secrets", None),
+        # The pipeline's alone.
+        Statement("workspace_keys", "select from workspace_keys", None, "write"),
+        Statement(
+            "workspace_keys",
+            f"insert into workspace_keys (workspace_id, sealed) values ('{A}', 's') on conflict do nothing",
+            None,
+            "write",
+            exceptions={"system A": "0"},
+        ),
+        Statement("workspace_keys", "update workspace_keys set sealed = ''", None, "write"),
+        Statement("workspace_keys", f"update workspace_keys set workspace_id = '{B}'", None),
+        Statement("workspace_keys", "delete from workspace_keys", None),
         Statement("notifications", "select from notifications", "viewer", "read"),
         Statement("notifications", told.format(event="failure"), "nobody", "write"),
         Statement("notifications", told.format(event="test"), "admin", "write"),
@@ -580,6 +594,7 @@ def fill(connection: Connection, workspace_id: UUID, slug: str) -> None:
         "notification_channels (workspace_id, id, name, kind, target, events)"
         " values (%(id)s, %(id)s, 'mail', 'email', 'm@x.test', '{failure}')",
         "notification_secrets values (%(id)s, %(id)s, 'sealed')",
+        "workspace_keys values (%(id)s, 'sealed')",
         "notifications (workspace_id, channel_id, event, subject, since, payload)"
         " values (%(id)s, %(id)s, 'failure', 's', now(), '{}')",
         "case_ids (workspace_id, global_case_id, system, native_case_id) values (%(id)s, %(id)s, 's', 'a')",
@@ -738,6 +753,9 @@ UPDATABLE = {
     ("system", "inbox_files"): {"status", "message", "arrival_id"},
     ("system", "case_ids"): {"merged_into", "evidence", "merged_at"},
     ("system", "case_members"): {"global_case_id"},
+    ("system", "connector_secrets"): {"sealed"},
+    ("system", "notification_secrets"): {"sealed"},
+    ("system", "workspace_keys"): {"sealed"},
     ("system", "planner_marks"): {
         *("planned", "code_version", "looked_at", "look_at", "plan_subject", "attempts", "not_before"),
         *("stale_since", "requested"),
@@ -757,6 +775,7 @@ DECIDED_BY_THE_DATABASE = {
     ("app", "connectors"): {"id", "status", "last_sync_at", "created_at", "message", "next_sync_at"},
     ("app", "connector_secrets"): {"set_at"},
     ("system", "connector_pulls"): {"committed_at"},
+    ("system", "workspace_keys"): {"made_at"},
     ("app", "arrivals"): {"created_at"},
     ("system", "arrivals"): {"created_at"},
     ("app", "arrival_changes"): {"id", "changed_at"},

@@ -63,6 +63,15 @@ def test_a_connector_from_nothing_to_disabled(
     changed = printed(run("set", workspace.slug, "postgres", "--set", f"streams={streams}", "--json"))
     assert changed["config"]["streams"][0]["name"] == "events"
     assert "is connected. Streams: events." in run("check", workspace.slug, "postgres/postgres").output
+    personal = json.dumps({"events": {"gone": "drop", "status": "pseudonym", "id": "keep"}})
+    run("set", workspace.slug, "postgres", "--set", f"personal={personal}", "--json")
+    checked = run("check", workspace.slug, "postgres")
+    assert "Personal fields of events: gone (drop), status (pseudonym)." in checked.output
+    hidden = printed(run("check", workspace.slug, "postgres", "--json"))["personal"]
+    assert hidden == {"events": {"gone": "drop", "status": "pseudonym"}}
+    (table,) = printed(run("discover", workspace.slug, "postgres", "--json"))
+    assert table["personal"] == {}
+    changed = printed(run("set", workspace.slug, "postgres", "--set", "personal={}", "--json"))
     source_database.add_events((1, "a", "new", T0, T0), (2, "a", "paid", None, T0))
     assert (
         "2 records in 1 pull(s): 1 landed, 0 non-event, 0 duplicate, 1 quarantined."

@@ -133,7 +133,7 @@ class Config(SourceConfig):
 def check(config: Config, context: Context) -> list[StreamCheck]:
     """Whether each stream can be read as it is configured."""
     with _snapshot(config, context) as connection:
-        return [StreamCheck(stream.name, _problem(connection, stream)) for stream in config.streams]
+        return [_checked(connection, stream) for stream in config.streams]
 
 
 def discover(config: Config, context: Context) -> list[Stream]:
@@ -339,19 +339,20 @@ def _described(connection: psycopg.Connection[tuple[Any, ...]], stream: TableStr
     return source
 
 
-def _problem(connection: psycopg.Connection[tuple[Any, ...]], stream: TableStream) -> str | None:
-    """What keeps a stream from being read; the snapshot stays usable."""
+def _checked(connection: psycopg.Connection[tuple[Any, ...]], stream: TableStream) -> StreamCheck:
+    """A stream, and what keeps it from being read; the snapshot stays usable."""
     try:
         with connection.transaction():
             source = _described(connection, stream)
             connection.execute(sql.SQL("select 1 from {} as source limit 1").format(source.rows))
-            return _unmapped(source) or _unordered(connection, source)
+            problem = _unmapped(source) or _unordered(connection, source)
+            return StreamCheck(stream.name, problem, tuple(source.columns))
     except ConfigurationError as error:
-        return str(error)
+        return StreamCheck(stream.name, str(error))
     except psycopg.Error as error:
         if (error.sqlstate or "")[:2] in ("", *_AGAIN):
             raise
-        return f"{error.diag.message_primary}."
+        return StreamCheck(stream.name, f"{error.diag.message_primary}.")
 
 
 def _unmapped(source: _Source) -> str | None:

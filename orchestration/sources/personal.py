@@ -1,0 +1,164 @@
+"""Personal fields of pulled records: hashed under the workspace's key, or left out, before anything of them is stored.
+
+Equal values of a workspace stay equal; without its key nobody can try values against the hashes, and the same value in
+another workspace has another hash. Pure: pages in, pages out.
+"""
+
+import hmac
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pyarrow as pa
+
+from orchestration.identity import email_keys
+from orchestration.sources.errors import ConfigurationError
+from orchestration.sources.protocol import Page, Personal, SourceConfig, SourceType
+
+Rules = Mapping[str, Mapping[str, Personal]]
+"""By stream and column, what becomes of personal fields; what is kept is not in it."""
+
+_VERSION = b"casetrail-pseudonym-1"
+"""Begins what is hashed, so that no pseudonym is the link key of an address."""
+
+_NEEDED_AS_IT_IS = ("timestamp", "start_timestamp", "order")
+_NEEDED_IN_EVERY_RECORD = ("case_id", "record_key")
+
+
+def personal_rules(type_: SourceType, config: SourceConfig) -> dict[str, dict[str, Personal]]:
+    """What a configuration says of personal fields, and what its type says of the others."""
+    said, named = type_.personal(config), config.personal
+    merged = {stream: said.get(stream, {}) | named.get(stream, {}) for stream in [*said, *named]}
+    hidden = dict[str, dict[str, Personal]]()
+    for stream, columns in merged.items():
+        for column, rule in columns.items():
+            if rule != "keep":
+                hidden.setdefault(stream, {})[column] = rule
+    return hidden
+
+
+def require_usable(type_: SourceType, config: SourceConfig) -> None:
+    """Check that events and links can be made of what is left of personal fields.
+
+    Raises:
+        ConfigurationError: an event needs what is dropped or hashed, or an address would link without being hashed.
+    """
+    rules = personal_rules(type_, config)
+    for stream, mapping in type_.mappings(config).items():
+        for part, column in mapping.named_columns():
+            rule = rules.get(stream, {}).get(column)
+            if rule is not None and not _leaves_usable(rule, part):
+                raise ConfigurationError(
+                    f"{stream}: personal says {rule} of the column {column}, which events need as their {part}: "
+                    f"take another column for it, or set personal to {_usable(part)} there."
+                )
+    for stream, said in (type_.identity(config) | config.identity).items():
+        for column in said.keys:
+            if column not in rules.get(stream, {}):
+                raise ConfigurationError(
+                    f"{stream}: the column {column} links records of one person, and would be kept as it is: "
+                    "set personal to email there."
+                )
+
+
+def _leaves_usable(rule: Personal, part: str) -> bool:
+    if rule == "email":
+        # It is null in many a record.
+        return part not in (*_NEEDED_AS_IT_IS, *_NEEDED_IN_EVERY_RECORD)
+    return rule == "pseudonym" and part not in _NEEDED_AS_IT_IS
+
+
+def _usable(part: str) -> str:
+    return "keep" if part in _NEEDED_AS_IT_IS else "pseudonym or keep"
+
+
+def require_columns(config: SourceConfig, stream: str, columns: Iterable[str]) -> None:
+    """Check that a stream has the columns that the configuration calls personal: one may have been renamed.
+
+    Raises:
+        ConfigurationError: one is not there.
+    """
+    columns = tuple(columns)
+    if missing := [name for name in config.personal.get(stream, {}) if name not in columns]:
+        raise ConfigurationError(
+            f"{stream}: personal names {', '.join(missing)}, which the stream does not have. Was it renamed? "
+            f"There are: {', '.join(columns)}."
+        )
+
+
+@dataclass(frozen=True)
+class PersonalFields:
+    """Takes the personal values out of the pages of a pull.
+
+    Attributes:
+        config: What it says is required: a column that it names has to be there.
+        rules: What becomes of which columns.
+        key: The workspace's; None where nothing is hashed.
+        refused: By stream and column, how many addresses link nobody, by reason.
+    """
+
+    config: SourceConfig
+    rules: Rules
+    key: bytes | None
+    refused: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
+
+    def hidden(self, page: Page) -> Page:
+        """The page without personal values.
+
+        Raises:
+            ConfigurationError: a column that the configuration calls personal is not there.
+        """
+        require_columns(self.config, page.stream, page.columns)
+        rules = self.rules.get(page.stream, {})
+        if not rules:
+            return page
+        names = [name for name in page.records.schema.names if rules.get(name) != "drop"]
+        arrays = [self._hidden(page, name, rules.get(name)) for name in names]
+        columns = {name: kind for name, kind in page.columns.items() if rules.get(name) != "drop"}
+        return replace(page, columns=columns, records=pa.record_batch(arrays, names))
+
+    def _hidden(self, page: Page, name: str, rule: Personal | None) -> pa.Array:
+        values = page.records.column(name)
+        if rule is None:
+            return values
+        if self.key is None:
+            raise ValueError(f"{page.stream}.{name} is to be hashed, and there is no key")
+        if rule == "pseudonym":
+            return pseudonyms(values, self.key)
+        keys, refused = email_keys(values, self.key)
+        self.refused.setdefault((page.stream, name), Counter()).update(refused)
+        return keys
+
+    def account(self) -> dict[str, dict[str, Any]]:
+        """By stream and column what became of it, and why how many addresses link nobody; no values."""
+        told = dict[str, dict[str, Any]]()
+        for stream, columns in self.rules.items():
+            for column, rule in columns.items():
+                entry = told.setdefault(stream, {}).setdefault(column, {"rule": rule})
+                if (stream, column) in self.refused:
+                    entry["linking_nobody"] = dict(self.refused[stream, column])
+        return told
+
+    def told(self) -> list[str]:
+        """Of each column whose addresses do not all link somebody, how many do not, and why."""
+        return [
+            f"{stream}.{column}: {', '.join(f'{n:,} {reason}' for reason, n in sorted(reasons.items()))} link nobody"
+            for (stream, column), reasons in sorted(self.refused.items())
+            if reasons
+        ]
+
+
+def needs_key(rules: Rules) -> bool:
+    """Whether anything is hashed."""
+    return any(rule in ("pseudonym", "email") for columns in rules.values() for rule in columns.values())
+
+
+def pseudonyms(values: pa.Array, key: bytes) -> pa.Array:
+    """HMAC-SHA256 of each text, in hex. What is null or empty stays so, and says nothing."""
+    encoded = values.dictionary_encode()
+    hashed = [
+        hmac.digest(key, _VERSION + value.encode(), "sha256").hex() if value else value
+        for value in encoded.dictionary.to_pylist()
+    ]
+    return pa.array(hashed, pa.string()).take(encoded.indices)
