@@ -72,6 +72,7 @@ class Installation(BaseSettings):
     s3_buckets: dict[str, str] = Field(default_factory=default_buckets)
     s3_signing_regions: dict[str, str] = Field(default_factory=dict)
     secret_key: SecretKey | None = None
+    old_secret_keys: list[SecretKey] = Field(default_factory=list)
     notify_internal_hosts: list[str] = Field(default_factory=list)
     connector_internal_hosts: list[str] = Field(default_factory=list)
     secrets_folder: Path | None = None
@@ -125,6 +126,11 @@ class Settings(Installation):
     s3_access_key: SecretStr
     s3_secret_key: SecretStr
     s3_role_arn: str
+
+    @property
+    def secret_keys(self) -> tuple[SecretStr, ...]:
+        """The keys of stored secrets: all of them open, the first one seals. None: no secret can be stored."""
+        return (self.secret_key, *self.old_secret_keys) if self.secret_key else ()
 
     @model_validator(mode="before")
     @classmethod

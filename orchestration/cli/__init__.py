@@ -8,6 +8,7 @@ from orchestration.cli.arrivals import arrivals_app
 from orchestration.cli.connector import connector_app
 from orchestration.cli.demo import demo_app
 from orchestration.cli.garbage import gc
+from orchestration.cli.keys import key_app
 from orchestration.cli.notify import notify_app
 from orchestration.cli.quarantine import quarantine_app
 from orchestration.cli.refresh import refresh
@@ -36,6 +37,7 @@ app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(analysis_app, name="analysis")
 app.add_typer(provenance_app, name="provenance")
 app.add_typer(notify_app, name="notify")
+app.add_typer(key_app, name="key")
 app.add_typer(demo_app, name="demo")
 
 

@@ -6,12 +6,12 @@ from datetime import datetime
 from pydantic import SecretStr
 
 from orchestration.control_plane.database import Connection
-from orchestration.control_plane.sealing import seal, unseal
+from orchestration.control_plane.sealing import Keys, seal, unseal
 
 
 def put_secrets(
     connection: Connection,
-    key: SecretStr | None,
+    keys: Keys,
     workspace_id: str,
     connector_id: str,
     secrets: Mapping[str, SecretStr],
@@ -24,7 +24,7 @@ def put_secrets(
     """
     for name, secret in secrets.items():
         forget_secret(connection, workspace_id, connector_id, name)
-        sealed = seal(key, _place(workspace_id, connector_id, name), secret.get_secret_value())
+        sealed = seal(keys, _place(workspace_id, connector_id, name), secret.get_secret_value())
         connection.execute(
             "insert into connector_secrets (workspace_id, connector_id, name, sealed) values (%s, %s, %s, %s)",
             (workspace_id, connector_id, name, sealed),
@@ -49,7 +49,7 @@ def set_secrets(connection: Connection, workspace_id: str, connector_id: str) ->
 
 
 def open_secrets(
-    connection: Connection, key: SecretStr | None, workspace_id: str, connector_id: str
+    connection: Connection, keys: Keys, workspace_id: str, connector_id: str
 ) -> dict[str, SecretStr]:
     """The secrets of a connector; for the pipeline alone.
 
@@ -61,7 +61,7 @@ def open_secrets(
         (workspace_id, connector_id),
     ).fetchall()
     return {
-        row["name"]: unseal(key, _place(workspace_id, connector_id, row["name"]), row["sealed"])
+        row["name"]: unseal(keys, _place(workspace_id, connector_id, row["name"]), row["sealed"])
         for row in rows
     }
 

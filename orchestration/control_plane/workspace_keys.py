@@ -5,15 +5,13 @@ It is never exchanged: what was hashed with it would no longer be equal to what 
 
 import secrets
 
-from pydantic import SecretStr
-
 from orchestration.control_plane.database import Connection
-from orchestration.control_plane.sealing import SealBroken, seal, unseal
+from orchestration.control_plane.sealing import Keys, SealBroken, seal, unseal
 
 KEY_BYTES = 32
 
 
-def workspace_key(connection: Connection, key: SecretStr | None, workspace_id: str) -> bytes:
+def workspace_key(connection: Connection, keys: Keys, workspace_id: str) -> bytes:
     """The workspace's key, made now if there is none; of two that make it at once both get the same.
 
     Raises:
@@ -22,7 +20,7 @@ def workspace_key(connection: Connection, key: SecretStr | None, workspace_id: s
     """
     sealed = _sealed(connection, workspace_id)
     if sealed is None:
-        made = seal(key, _place(workspace_id), secrets.token_hex(KEY_BYTES))
+        made = seal(keys, _place(workspace_id), secrets.token_hex(KEY_BYTES))
         # Whoever is second waits here for the first, and then finds the first one's.
         connection.execute(
             "insert into workspace_keys (workspace_id, sealed) values (%s, %s) on conflict do nothing",
@@ -30,7 +28,7 @@ def workspace_key(connection: Connection, key: SecretStr | None, workspace_id: s
         )
         sealed = _sealed(connection, workspace_id)
     try:
-        return bytes.fromhex(unseal(key, _place(workspace_id), sealed or b"").get_secret_value())
+        return bytes.fromhex(unseal(keys, _place(workspace_id), sealed or b"").get_secret_value())
     except SealBroken:
         raise SealBroken(
             "The workspace's key for personal fields cannot be opened: CASETRAIL_SECRET_KEY is not the one that it "

@@ -11,7 +11,7 @@ from orchestration.control_plane import notifications
 from orchestration.control_plane.database import Connection
 from orchestration.control_plane.errors import InvalidInput
 from orchestration.control_plane.notifications import EVENTS, Channel, ChannelOptions, Event
-from orchestration.control_plane.sealing import seal, unseal
+from orchestration.control_plane.sealing import Keys, seal, unseal
 from orchestration.notify.signing import new_signing_key
 from orchestration.notify.targets import parse_target
 from orchestration.settings import Email, Settings
@@ -50,7 +50,7 @@ def add_webhook(
         kind="webhook",
         target=target.shown,
         channel_id=channel_id,
-        sealed=seal(settings.secret_key, _place(workspace_id, channel_id), secret),
+        sealed=seal(settings.secret_keys, _place(workspace_id, channel_id), secret),
     )
     return channel, key
 
@@ -87,13 +87,13 @@ def checked_events(names: Iterable[str]) -> list[Event]:
     return [event for event in EVENTS if event in wanted]
 
 
-def open_secret(key: SecretStr | None, channel: Channel, sealed: bytes) -> WebhookSecret:
+def open_secret(keys: Keys, channel: Channel, sealed: bytes) -> WebhookSecret:
     """What was sealed for a channel.
 
     Raises:
         SealBroken: it was sealed with another key.
     """
-    opened = unseal(key, _place(channel.workspace_id, channel.id), sealed)
+    opened = unseal(keys, _place(channel.workspace_id, channel.id), sealed)
     values = json.loads(opened.get_secret_value())
     return WebhookSecret(SecretStr(values["url"]), SecretStr(values["signing_key"]))
 

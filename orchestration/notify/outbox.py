@@ -97,7 +97,7 @@ async def _send(settings: Settings, taken: _Taken) -> None:
         await asyncio.to_thread(mail.send, settings, message)
         return
     try:
-        secret = open_secret(settings.secret_key, channel, taken.sealed or b"")
+        secret = open_secret(settings.secret_keys, channel, taken.sealed or b"")
         target = parse_target(secret.url.get_secret_value(), settings.notify_internal_hosts)
     except TargetRefused as error:
         raise NotDelivered(str(error), final=True) from None

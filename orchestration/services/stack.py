@@ -6,23 +6,23 @@ here.
 
 import fcntl
 import json
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import BaseModel, SecretStr
+from pydantic import SecretStr
 
 from orchestration.services.dagster_processes import DagsterProcesses, Service, choose_webserver_port
 from orchestration.services.feed import Feed
-from orchestration.services.files import load_or_create, make_passable, write_private
+from orchestration.services.files import make_passable, write_private
 from orchestration.services.postgres import Postgres
 from orchestration.services.processes import started_at
 from orchestration.services.seaweedfs import SeaweedFS
+from orchestration.services.secret_key import KeptKeys, SecretKeyFile
 from orchestration.settings import (
     Installation,
     Settings,
@@ -48,12 +48,6 @@ class ServiceStatus:
     since: datetime | None = None
 
 
-class _KeptKey(BaseModel):
-    """The key that stored secrets are sealed with; lost, they have to be entered anew."""
-
-    secret_key: str
-
-
 class Stack:
     """The services of one installation."""
 
@@ -69,6 +63,7 @@ class Stack:
         buckets = list(installation.s3_buckets.values())
         self.s3 = None if _is_external(_S3_FIELDS) else SeaweedFS(self._home, buckets)
         self.feed = Feed(installation)
+        self.key_file = SecretKeyFile(self._home)
 
     def up(
         self,
@@ -137,15 +132,32 @@ class Stack:
             _status("daemon", dagster.daemon, None),
         ]
 
+    def begin_key_exchange(self) -> None:
+        """Make a new key for stored secrets, which all processes use from now on; the old one still opens.
+
+        One that has begun before goes on with the key that was made then.
+        """
+        self._exchange_keys(self.key_file.begin_exchange)
+
+    def end_key_exchange(self) -> None:
+        """Forget the old keys. What is still sealed with them is lost."""
+        self._exchange_keys(self.key_file.forget_old)
+
+    def _exchange_keys(self, step: Callable[[], KeptKeys]) -> None:
+        with _only_one(self._home / "up.lock"):
+            kept = step().endpoints()
+            others = {n: v for n, v in self._known_endpoints().items() if n not in KeptKeys.model_fields}
+            # Processes read the file whenever they begin something, so that none has to be started anew.
+            write_private(self._installation.endpoints_file, json.dumps(others | kept, indent=2))
+
     def _write_endpoints(self) -> bool:
         """Write the endpoints file; True if it says something new."""
-        endpoints: dict[str, str | int] = self.feed.endpoints()
+        endpoints: dict[str, Any] = {**self.feed.endpoints()}
         if self.postgres:
             endpoints |= self.postgres.endpoints()
         if self.s3:
             endpoints |= self.s3.endpoints()
-        kept = load_or_create(self._home / "secret-key.json", _KeptKey, _new_key)
-        endpoints["secret_key"] = kept.secret_key
+        endpoints |= self.key_file.keys().endpoints()
         before = self._known_endpoints()
         port_before = before.get("webserver_port")
         endpoints["webserver_port"] = choose_webserver_port(
@@ -156,14 +168,10 @@ class Stack:
         write_private(self._installation.endpoints_file, json.dumps(endpoints, indent=2))
         return endpoints != before
 
-    def _known_endpoints(self) -> dict[str, str | int]:
+    def _known_endpoints(self) -> dict[str, Any]:
         file = self._installation.endpoints_file
-        known: dict[str, str | int] = json.loads(file.read_text()) if file.exists() else {}
+        known: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
         return known
-
-
-def _new_key() -> _KeptKey:
-    return _KeptKey(secret_key=secrets.token_urlsafe(32))
 
 
 def describe_dsn(dsn: SecretStr) -> str:

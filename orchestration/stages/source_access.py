@@ -63,7 +63,7 @@ def add_source(
     """
     split = split_config(source_type(type).Config, values, secrets)
     made = connectors.add_connector(connection, workspace_id, type, name, split.shown)
-    connector_secrets.put_secrets(connection, settings.secret_key, workspace_id, made.id, split.secrets)
+    connector_secrets.put_secrets(connection, settings.secret_keys, workspace_id, made.id, split.secrets)
     return made
 
 
@@ -90,7 +90,7 @@ def change_source(
     split = split_config(model, config, secrets)
     connectors.set_config(connection, connector.workspace_id, connector.id, split.shown)
     connector_secrets.put_secrets(
-        connection, settings.secret_key, connector.workspace_id, connector.id, split.secrets
+        connection, settings.secret_keys, connector.workspace_id, connector.id, split.secrets
     )
     for name in secret_fields(model):
         if split.shown.get(name) != {"$secret": name}:
@@ -140,7 +140,7 @@ def personal_fields(settings: Settings, workspace: Workspace, source: OpenedSour
         return PersonalFields(source.config, rules, None)
     try:
         with database.as_system(settings.system_dsn, workspace.id) as connection:
-            key = workspace_keys.workspace_key(connection, settings.secret_key, workspace.id)
+            key = workspace_keys.workspace_key(connection, settings.secret_keys, workspace.id)
     except (NoSecretKey, SealBroken) as error:
         raise ConfigurationError(str(error)) from None
     source.context.redactor.add(SecretStr(key.hex()))
@@ -212,7 +212,7 @@ def _opened(
         type_ = source_type(connector.type)
         with database.as_system(settings.system_dsn, workspace.id) as connection:
             sealed = connector_secrets.open_secrets(
-                connection, settings.secret_key, workspace.id, connector.id
+                connection, settings.secret_keys, workspace.id, connector.id
             )
     except (InvalidInput, SealBroken) as error:
         raise ConfigurationError(str(error)) from None

@@ -13,7 +13,7 @@ from orchestration.control_plane.workspace_keys import workspace_key
 from orchestration.control_plane.workspaces import Workspace
 from orchestration.settings import Settings
 
-KEY = SecretStr("k" * 32)
+KEYS = (SecretStr("k" * 32),)
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_a_key_is_made_once_and_each_workspace_has_its_own(
 ) -> None:
     def key_of(workspace: Workspace) -> bytes:
         with database.as_system(control_plane.system_dsn, workspace.id) as connection:
-            return workspace_key(connection, KEY, workspace.id)
+            return workspace_key(connection, KEYS, workspace.id)
 
     assert len(key_of(acme)) == 32
     assert key_of(acme) == key_of(acme) != key_of(rival)
@@ -41,10 +41,10 @@ def test_two_that_ask_at_once_get_the_same(control_plane: Settings, workspace: W
             # It has seen that there is none, and waits for the first one's transaction.
             connection.execute("select 1")
             asked.set()
-            got.append(workspace_key(connection, KEY, workspace.id))
+            got.append(workspace_key(connection, KEYS, workspace.id))
 
     with database.as_system(control_plane.system_dsn, workspace.id) as connection:
-        first = workspace_key(connection, KEY, workspace.id)
+        first = workspace_key(connection, KEYS, workspace.id)
         other = threading.Thread(target=second)
         other.start()
         assert asked.wait(10)
@@ -58,16 +58,16 @@ def test_it_opens_with_the_key_of_the_installation_in_its_own_row_only(
     control_plane: Settings, acme: Workspace, workspace: Workspace
 ) -> None:
     with database.as_system(control_plane.system_dsn, acme.id) as connection:
-        workspace_key(connection, KEY, acme.id)
+        workspace_key(connection, KEYS, acme.id)
         with pytest.raises(SealBroken, match="CASETRAIL_SECRET_KEY is not the one"):
-            workspace_key(connection, SecretStr("l" * 32), acme.id)
+            workspace_key(connection, (SecretStr("l" * 32),), acme.id)
         foreign = connection.execute("select sealed from workspace_keys").fetchall()[0]["sealed"]
     with database.as_system(control_plane.system_dsn, workspace.id) as connection:
         connection.execute(
             "insert into workspace_keys (workspace_id, sealed) values (%s, %s)", (workspace.id, foreign)
         )
         with pytest.raises(SealBroken):
-            workspace_key(connection, KEY, workspace.id)
+            workspace_key(connection, KEYS, workspace.id)
         connection.rollback()
 
 
@@ -78,7 +78,7 @@ def test_without_a_key_of_the_installation_none_is_made(
         pytest.raises(NoSecretKey),
         database.as_system(control_plane.system_dsn, workspace.id) as connection,
     ):
-        workspace_key(connection, None, workspace.id)
+        workspace_key(connection, (), workspace.id)
 
 
 def test_nobody_but_the_pipeline_reads_it(control_plane: Settings, acme: Workspace) -> None:
