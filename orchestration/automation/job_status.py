@@ -36,8 +36,11 @@ def failed_runs(context: dg.RunFailureSensorContext) -> None:
 
     A delivery that found only unreadable files has not started it: what became of each is in the ledger of the inbox.
     """
-    message = f"{_cause(context)} (run {context.dagster_run.run_id})"[:2000]
-    _note(context.dagster_run, message)
+    run, cause = context.dagster_run, _cause(context)
+    if cause == INTERRUPTED and _was_to_be_cancelled(context):
+        _note(run, _cancelled(run))
+    else:
+        _note(run, f"{cause} (run {run.run_id})"[:2000])
 
 
 def _note(run: dg.DagsterRun, message: str) -> None:
@@ -48,6 +51,9 @@ def _note(run: dg.DagsterRun, message: str) -> None:
 
 
 _FROM_OUTSIDE = "marked as failed from outside"
+_UNEXPECTEDLY = "Execution was interrupted unexpectedly"
+_INTERRUPTIONS = (dg.DagsterExecutionInterruptedError.__name__, KeyboardInterrupt.__name__)
+INTERRUPTED = "The process of the run was interrupted."
 
 
 def _cause(context: dg.RunFailureSensorContext) -> str:
@@ -57,9 +63,25 @@ def _cause(context: dg.RunFailureSensorContext) -> str:
         while error and error.cause:
             error = error.cause
         if error:
-            return error.message.strip()
+            return INTERRUPTED if error.cls_name in _INTERRUPTIONS else error.message.strip()
     told = context.failure_event.message or "the run ended without a message"
+    if _UNEXPECTEDLY in told:
+        return INTERRUPTED
     return "The process of the run was killed." if _FROM_OUTSIDE in told else told
+
+
+def _was_to_be_cancelled(context: dg.RunFailureSensorContext) -> bool:
+    """Whether somebody cancelled the run.
+
+    Of one that is just starting Dagster forgets it: the run's start makes its status another, and then its
+    interruption counts as a failure.
+    """
+    asked = dg.DagsterEventType.RUN_CANCELING
+    return bool(context.instance.all_logs(context.dagster_run.run_id, of_type=asked))
+
+
+def _cancelled(run: dg.DagsterRun) -> str:
+    return f"The run {run.run_id} was cancelled."
 
 
 @dg.run_status_sensor(
@@ -70,7 +92,7 @@ def _cause(context: dg.RunFailureSensorContext) -> str:
 )
 def canceled_runs(context: dg.RunStatusSensorContext) -> None:
     """A cancelled run makes its workspace's standing job failed, and says so."""
-    _note(context.dagster_run, f"The run {context.dagster_run.run_id} was cancelled.")
+    _note(context.dagster_run, _cancelled(context.dagster_run))
 
 
 SENSORS = [failed_runs, canceled_runs]
