@@ -109,31 +109,30 @@ def _explain(bench: Workbench, explainer: Explainer, month: str) -> list[Draft]:
         {"dataset": "cases", "month": home, "content_sha256": cases[home].content_sha256}
         for home in explanation_window(month, cases, question)
     ]
-    with timed() as spent:
-        if month == WHOLE_ANALYSIS:
-            explanations, contributions = [*explainer.explain_all(), *compare_sides(bench)], None
-        else:
-            explained = explainer.explain_month(month)
-            explanations, contributions = explained.explanations, explained.contributions
-        seconds = spent()
 
-    def draft(dataset: str, table: pa.Table, seconds: float) -> Draft:
+    def draft(dataset: str, reader: pa.RecordBatchReader, rows: int | None, seconds: float = 0.0) -> Draft:
         return bench.draft(
             dataset,
             month,
-            table.to_reader(),
-            rows=table.num_rows,
+            reader,
+            rows=rows,
             fingerprint=fingerprint,
             code_version=EXPLAIN_VERSION,
             inputs=inputs,
             seconds=seconds,
         )
 
+    with timed() as spent:
+        if month == WHOLE_ANALYSIS:
+            explanations, drafts = [*explainer.explain_all(), *compare_sides(bench)], []
+        else:
+            explained = explainer.explain_month(month, lambda reader: draft("contributions", reader, None))
+            explanations, drafts = explained.explanations, [explained.contributions]
+        seconds = spent() - sum(each.seconds for each in drafts)
+    table = _table(month, explanations)
     stats = _stats(explanations) | ({"clock": "working"} if bench.parameters.calendar else {})
-    drafts = [replace(draft("explanations", _table(month, explanations), seconds), stats=stats)]
-    if contributions is not None:
-        drafts.append(draft("contributions", contributions, 0.0))
-    return drafts
+    told = draft("explanations", table.to_reader(), table.num_rows, seconds)
+    return [replace(told, stats=stats), *drafts]
 
 
 def _table(month: str, explanations: Sequence[Explanation]) -> pa.Table:

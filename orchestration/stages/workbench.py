@@ -136,7 +136,7 @@ class Workbench:
         month: str,
         reader: pa.RecordBatchReader,
         *,
-        rows: int,
+        rows: int | None,
         fingerprint: str,
         code_version: str,
         inputs: Sequence[dict[str, Any]] = (),
@@ -147,6 +147,7 @@ class Workbench:
         """Write a month of a dataset to the scratch folder; ``seconds`` is what was spent on it before the writing.
 
         ``footer`` goes into the Parquet file's metadata; ``row_group_rows`` is for files of which a part is read.
+        ``rows`` is None for a reader that is no result of a query and that nobody has counted.
 
         Raises:
             RowsLost: the reader gave another number of rows than ``rows``. A DuckDB result that is being read ends
@@ -157,7 +158,7 @@ class Workbench:
         written = write_parquet(
             reader, path, excluded=EXCLUDED_FROM_CONTENT, footer=footer, row_group_rows=row_group_rows
         )
-        if written.rows != rows:
+        if rows is not None and written.rows != rows:
             raise RowsLost(f"{dataset} of {month}: {written.rows} of {rows} rows were written")
         return Draft(
             dataset=dataset,

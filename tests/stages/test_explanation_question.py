@@ -10,6 +10,7 @@ import pytest
 
 from orchestration.assets.comparisons import comparison_table
 from orchestration.connectors.mapping import Mapping
+from orchestration.mining.explain import contributions
 from orchestration.stages.comparison import compare_sides
 from orchestration.stages.explainability import stage_explanations
 from orchestration.stages.selection import selection_fingerprint
@@ -86,6 +87,25 @@ def test_another_question_makes_explanations_stale_and_leaves_profiles_and_selec
         _ask(bench, {})
         stage_explanations(bench, months)
     assert {name: hashes(bench, name) for name in before} == before
+
+
+def test_what_is_written_does_not_depend_on_the_batches_of_contributions(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    months = list(bench.tree.files("cases"))
+    _ask(bench, ASKED)
+    try:
+        stage_explanations(bench, months)
+        before = {name: hashes(bench, name) for name in ("explanations", "contributions")}
+        assert max(file.rows for file in bench.tree.files("contributions").values()) > 100
+        bench.tree.forget("explanations", [*months, "all"])
+        bench.tree.forget("contributions", months)
+        monkeypatch.setattr(contributions, "BATCH_CASES", 17)
+        stage_explanations(bench, months)
+        assert {name: hashes(bench, name) for name in before} == before
+    finally:
+        _ask(bench, {})
+        stage_explanations(bench, months)
 
 
 def test_a_comparison_is_told_of_the_whole_analysis_and_leaves_the_months(bench: Workbench) -> None:

@@ -1,19 +1,24 @@
 """What each feature contributes to the target of each completed case of a month that it is asked of.
 
-What belongs here: applying a window's model to cases, in batches of bounded size.
+What belongs here: applying a window's model to cases, in batches of bounded size that are made as they are read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
 
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from orchestration.mining.explain.cases import CaseSet, Floats
-from orchestration.mining.explain.causes import OTHER_FEATURES, Cause, group_columns
+from orchestration.mining.explain.causes import OTHER_FEATURES, group_columns
 from orchestration.mining.explain.model import TargetModel
 from orchestration.mining.explain.population import Population
-from orchestration.mining.explain.question import Target, Unit
+from orchestration.mining.explain.question import Unit
+from orchestration.mining.explain.study import Study
 from orchestration.mining.explain.targets import pose
 
 BATCH_CASES = 20_000
@@ -38,34 +43,46 @@ def contributions_schema(unit: Unit) -> pa.Schema:
 
 
 def contributions_of_month(
-    conn: duckdb.DuckDBPyConnection,
-    population: Population,
-    month: str,
-    keys: list[str],
-    target: Target,
-    model: TargetModel,
-    causes: Sequence[Cause],
-) -> pa.Table:
+    conn: duckdb.DuckDBPyConnection, population: Population, month: str, keys: list[str], study: Study
+) -> Iterator[pa.RecordBatch]:
     """The contributions for the completed cases of a month that the target is asked of, in order of their ids.
+
+    There are none where the study explains nothing.
 
     Args:
         conn: Holds the working tables.
         population: The cases.
         month: The cases' home month.
-        keys: The attributes of the model's window.
-        target: What the model explains.
-        model: The window's model.
-        causes: Its causes; each gets an entry of its own.
+        keys: The attributes of the study's window.
+        study: The window's; each of its causes gets an entry of its own.
     """
-    named = [group_columns(model, cause.group) for cause in causes]
+    model = study.model
+    if model is None or not study.causes:
+        return
+    named = [group_columns(model, cause.group) for cause in study.causes]
     others = sorted(set(range(len(model.space.features))).difference(*named))
-    names = [*(cause.group for cause in causes), OTHER_FEATURES]
-    batches = []
+    names = [*(cause.group for cause in study.causes), OTHER_FEATURES]
     for cases in population.batches(month, keys, BATCH_CASES):
-        asked = pose(target, cases, population.labels)
+        asked = pose(study.target, cases, population.labels)
         if len(asked):
-            batches.append(_batch(conn, asked, model, [*named, others], names))
-    return pa.Table.from_batches(batches, contributions_schema(target.unit))
+            yield _batch(conn, asked, model, [*named, others], names)
+
+
+@dataclass
+class WatchedContributions:
+    """The same batches; of a few cases, given by their ids, `rows` keeps the rows that have gone by."""
+
+    batches: Iterable[pa.RecordBatch]
+    cases: Collection[str]
+    rows: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        """Give the batches, each when it is asked for."""
+        watched = pa.array([UUID(case).bytes for case in self.cases], pa.binary(16))
+        for batch in self.batches:
+            found = batch.filter(pc.is_in(batch["global_case_id"].storage, watched))
+            self.rows |= {str(row["global_case_id"]): row for row in found.to_pylist()}
+            yield batch
 
 
 def _batch(

@@ -4,8 +4,9 @@ What belongs here: putting the parts together. Everything below is a pure functi
 the same input gives the same bytes, for any number of threads.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Generic, Self, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -13,7 +14,11 @@ import pyarrow as pa
 from orchestration.mining.explain.bottleneck import find_bottlenecks
 from orchestration.mining.explain.cases import CaseSet
 from orchestration.mining.explain.config import ExplainConfig
-from orchestration.mining.explain.contributions import contributions_of_month, contributions_schema
+from orchestration.mining.explain.contributions import (
+    WatchedContributions,
+    contributions_of_month,
+    contributions_schema,
+)
 from orchestration.mining.explain.feature_choice import learn_features
 from orchestration.mining.explain.narrative import Narrator
 from orchestration.mining.explain.population import Population, Transitions
@@ -25,21 +30,19 @@ from orchestration.mining.explain.records import (
     global_record,
 )
 from orchestration.mining.explain.study import Study, study_target
-from orchestration.mining.explain.waterfall import MeanCase, split_slowest
+from orchestration.mining.explain.waterfall import MeanCase, SlowCase, split_slowest
 from orchestration.mining.explain.window import Window, months_before
 from orchestration.mining.explain.working_tables import build_working_tables, drop_working_tables
 
+Written = TypeVar("Written")
+
 
 @dataclass(frozen=True)
-class MonthExplanation:
-    """The explanations of one month's record, and the contributions for its completed cases.
-
-    `contributions` has `contributions_schema`, one row per completed case of the month that the target is asked of,
-    in order of its id; no row where nothing is explained.
-    """
+class MonthExplanation(Generic[Written]):
+    """The explanations of one month's record, and what was made of its contributions as they were written."""
 
     explanations: list[Explanation]
-    contributions: pa.Table
+    contributions: Written
 
 
 @dataclass(frozen=True)
@@ -104,26 +107,27 @@ class Explainer:
         """The home months (`YYYY-MM`) that have completed cases."""
         return self._population.months()
 
-    def explain_month(self, month: str) -> MonthExplanation:
-        """Explain the record of a month: its window's model and bottlenecks, and its own slowest cases."""
+    def explain_month(
+        self, month: str, write: Callable[[pa.RecordBatchReader], Written]
+    ) -> MonthExplanation[Written]:
+        """Explain the record of a month: its window's model and bottlenecks, and its own slowest cases.
+
+        `write` is given the contributions and reads them to the end; they are made as it reads, for a month's table
+        of them may be larger than the memory. They have `contributions_schema`, one row per completed case of the
+        month that the target is asked of, in order of its id; no row where nothing is explained.
+        """
         look = self._look(months_before(month, self._config.window_months - 1), month)
         study = look.study
-        contributions = contributions_schema(self._target.unit).empty_table()
-        if study.model is not None and study.causes:
-            contributions = contributions_of_month(
-                self._conn, self._population, month, look.keys, self._target, study.model, study.causes
-            )
         mean = MeanCase(look.window.completed, self._population.cycle_us(look.window), look.transitions)
         slow = split_slowest(self._conn, month, mean, self._population.labels, self._config)
-        about = self._population.about(look.window)
-        explanations = [
-            *self._of_window(look, month),
-            *(
-                case_record(rank, case, month, study, contributions, about, self._config, self._narrator)
-                for rank, case in enumerate(slow, start=1)
-            ),
-        ]
-        return MonthExplanation(explanations, contributions)
+        contributions = WatchedContributions(
+            contributions_of_month(self._conn, self._population, month, look.keys, study),
+            [case.global_case_id for case in slow],
+        )
+        schema = contributions_schema(self._target.unit)
+        written = write(pa.RecordBatchReader.from_batches(schema, contributions))
+        explanations = [*self._of_window(look, month), *self._of_cases(look, month, slow, contributions.rows)]
+        return MonthExplanation(explanations, written)
 
     def explain_all(self) -> list[Explanation]:
         """Explain the whole analysis as one window: its model and its bottlenecks."""
@@ -155,4 +159,15 @@ class Explainer:
         return explanations + [
             bottleneck_record(rank, bottleneck, look.window, month, about, self._config, self._narrator)
             for rank, bottleneck in enumerate(found, start=1)
+        ]
+
+    def _of_cases(
+        self, look: _Look, month: str, slow: list[SlowCase], rows: dict[str, dict[str, Any]]
+    ) -> list[Explanation]:
+        study, about = look.study, self._population.about(look.window)
+        return [
+            case_record(
+                rank, case, month, study, rows.get(case.global_case_id), about, self._config, self._narrator
+            )
+            for rank, case in enumerate(slow, start=1)
         ]

@@ -6,10 +6,6 @@ What belongs here: the shape of `features`. What does not: the figures, and the 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
-from uuid import UUID
-
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from orchestration.mining.explain.bottleneck import Bottleneck
 from orchestration.mining.explain.config import VERSIONS, ExplainConfig
@@ -103,12 +99,12 @@ def case_record(
     case: SlowCase,
     month: str,
     study: Study,
-    contributions: pa.Table,
+    contributions: dict[str, Any] | None,
     about: About,
     config: ExplainConfig,
     narrator: Narrator,
 ) -> Explanation:
-    """The exact account of a case, and what the window's model says of it where there is one."""
+    """The exact account of a case, and its row of contributions where the window's model says something of it."""
     features = {
         "rank": rank,
         "native_case_id": case.native_case_id,
@@ -119,7 +115,7 @@ def case_record(
             {**asdict(segment), "difference_us": segment.difference_us} for segment in case.segments
         ],
         "other_us": case.other_us,
-        "model": _account(contributions, case.global_case_id, study.target),
+        "model": _account(contributions, study.target) if contributions else None,
         "fit": study.model.fit.measures() if study.model and study.causes else None,
         **made_of(about, config),
     }
@@ -132,13 +128,8 @@ def made_of(about: About, config: ExplainConfig) -> dict[str, Any]:
     return {"population": asdict(about), "seed": config.seed, "versions": VERSIONS}
 
 
-def _account(contributions: pa.Table, global_case_id: str, target: Target) -> dict[str, Any] | None:
-    """The contributions to one case, or None where it has none."""
-    ids = pa.chunked_array([chunk.storage for chunk in contributions["global_case_id"].chunks], pa.binary(16))
-    place = pc.index(ids, pa.scalar(UUID(global_case_id).bytes, pa.binary(16))).as_py()
-    if place < 0:
-        return None
-    (row,) = contributions.slice(place, 1).to_pylist()
+def _account(row: dict[str, Any], target: Target) -> dict[str, Any]:
+    """The contributions to one case, each by the name of its feature."""
     base, prediction, residual = (f"{name}_{target.unit}" for name in ("base", "prediction", "residual"))
     return {
         "target": target.kind,

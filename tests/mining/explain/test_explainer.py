@@ -5,17 +5,20 @@ import re
 from dataclasses import asdict
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from orchestration.mining.explain import EXPLAIN_CONFIG, Explainer, Narrator, contributions_schema
 from orchestration.mining.explain import contributions as contributions_module
+from orchestration.mining.explain.records import rounded
 
 MONTH = "2025-02"
+TABLE = pa.RecordBatchReader.read_all
 
 
 def _bytes(conn, month=MONTH, *, threads=1):
     with Explainer(conn, threads=threads) as explainer:
-        told = explainer.explain_month(month)
+        told = explainer.explain_month(month, TABLE)
     return json.dumps([asdict(explanation) for explanation in told.explanations]), told.contributions
 
 
@@ -45,7 +48,7 @@ _ELAPSED = re.compile(r"\d (s|min|h|days)\b")
 
 def test_working_time_is_told_as_such_and_changes_nothing_but_the_words(small_world, told):
     with Explainer(small_world, narrator=Narrator(is_working=True)) as explainer:
-        working = explainer.explain_month(MONTH)
+        working = explainer.explain_month(MONTH, TABLE)
     plain = json.loads(told[0])
     assert [row.features for row in working.explanations] == [row["features"] for row in plain]
     assert {row.scope for row in working.explanations} == {"global", "bottleneck", "case"}
@@ -107,9 +110,45 @@ def test_contributions_add_up_to_every_case_of_the_month(small_world, told):
 
 def test_contributions_do_not_depend_on_the_batches(small_world, told, monkeypatch):
     monkeypatch.setattr(contributions_module, "BATCH_CASES", 97)
-    contributions = _bytes(small_world)[1]
+    text, contributions = _bytes(small_world)
     assert contributions.column(0).num_chunks > 3
     assert contributions.combine_chunks().equals(told[1].combine_chunks())
+    assert text == told[0]
+
+
+def test_contributions_are_made_as_they_are_read(small_world, monkeypatch):
+    made = []
+
+    def counted(conn, cases, *rest):
+        made.append(len(cases))
+        return batch(conn, cases, *rest)
+
+    def write(reader):
+        assert not made
+        rows = 0
+        for number, read in enumerate(reader, start=1):
+            assert len(made) == number
+            rows += len(read)
+        return rows
+
+    batch = contributions_module._batch
+    monkeypatch.setattr(contributions_module, "BATCH_CASES", 97)
+    monkeypatch.setattr(contributions_module, "_batch", counted)
+    with Explainer(small_world) as explainer:
+        assert explainer.explain_month(MONTH, write).contributions == sum(made)
+    assert len(made) > 3
+
+
+def test_the_account_of_a_slow_case_is_its_row_of_contributions(told):
+    rows = {str(row["global_case_id"]): row for row in told[1].to_pylist()}
+    cases = [e for e in json.loads(told[0]) if e["scope"] == "case"]
+    assert len(cases) == 10
+    for case in cases:
+        row = rows[case["global_case_id"]]
+        named = dict(zip(row["features"], row["contributions_seconds"], strict=True))
+        told_of = {name: row[name] for name in ("base_seconds", "prediction_seconds", "residual_seconds")}
+        account = {"target": "cycle_time", "contributions_seconds": named, **told_of}
+        assert case["features"]["model"] == rounded(account)
 
 
 def test_the_slowest_cases_are_accounted_for_to_the_microsecond(small_world, told):
@@ -168,7 +207,7 @@ def test_a_world_without_causes_is_not_explained(world):
     conn, truth = world(cases=6_000, months=12, causes=False)
     with Explainer(conn) as explainer:
         whole, *bottlenecks = explainer.explain_all()
-        month = explainer.explain_month("2024-12")
+        month = explainer.explain_month("2024-12", TABLE)
     assert truth.causes == ()
     assert whole.features["status"] == "not_explained"
     assert whole.features["causes"] == []
@@ -180,7 +219,7 @@ def test_a_world_without_causes_is_not_explained(world):
 
 def test_too_few_cases_are_refused_with_the_numbers(small_world):
     with Explainer(small_world) as explainer:
-        first = explainer.explain_month("2024-01").explanations[0]
+        first = explainer.explain_month("2024-01", TABLE).explanations[0]
     assert first.features["status"] == "not_explained"
     assert first.features["fit"] is None
     assert "too few" in first.summary
@@ -189,7 +228,7 @@ def test_too_few_cases_are_refused_with_the_numbers(small_world):
 
 def test_a_month_without_cases_says_so(small_world):
     with Explainer(small_world) as explainer:
-        told = explainer.explain_month("2031-01")
+        told = explainer.explain_month("2031-01", TABLE)
     assert [explanation.scope for explanation in told.explanations] == ["global"]
     assert told.explanations[0].features["reason"] == "there are none."
     assert told.contributions.num_rows == 0
