@@ -11,6 +11,7 @@ from orchestration.sources.credentials import secret_fields
 from orchestration.sources.protocol import SourceConfig
 from orchestration.sources.registry import UnknownType, source_type, source_types
 from tests.house.repository import PROJECT
+from tests.sources.conformance.bench import bench_class
 
 NEW_TYPE = '''
 """A type that a test adds."""
@@ -70,6 +71,14 @@ def test_every_type_is_whole(name: str) -> None:
     assert {"check", "discover", "read", "mappings", "personal", "identity"} <= {
         n for n, _ in inspect.getmembers(made, callable)
     }
+
+
+@pytest.mark.parametrize("name", source_types())
+def test_every_type_has_a_bench_on_which_the_conformance_suite_tries_it(name: str) -> None:
+    bench = bench_class(name)
+    assert (bench.of, inspect.isabstract(bench)) == (name, False)
+    assert any({"create", "late"} <= does for does in bench.does.values())
+    assert bench.faults
 
 
 def test_no_other_file_names_a_type() -> None:

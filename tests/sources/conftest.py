@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -67,8 +68,9 @@ class SourceDatabase:
             )
 
 
-@pytest.fixture
-def source_database(installation: Settings) -> Iterator[SourceDatabase]:
+@contextmanager
+def opened_database(installation: Settings) -> Iterator[SourceDatabase]:
+    """A new one, which is gone afterwards."""
     server, name = Postgres(installation.home), f"source_{uuid.uuid4().hex}"
     create_database(server.admin_dsn(), name)
     parts = conninfo_to_dict(server.admin_dsn(name).get_secret_value())
@@ -82,6 +84,12 @@ def source_database(installation: Settings) -> Iterator[SourceDatabase]:
     drop_database(server.admin_dsn(), name)
     with psycopg.connect(server.admin_dsn().get_secret_value(), autocommit=True) as owner:
         owner.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def source_database(installation: Settings) -> Iterator[SourceDatabase]:
+    with opened_database(installation) as source:
+        yield source
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,6 @@
-"""Pulls of a connector: nothing is lost, nothing doubled, wherever a sync stops, and the status is true.
-
-``CASETRAIL_PULL_HISTORIES`` says how many random histories the slow suite tries.
-"""
+"""Pulls of a connector: nothing is lost, nothing doubled, wherever a sync stops, and the status is true."""
 
 import json
-import os
-import random
-from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,8 +32,7 @@ from orchestration.stages.pulls import ConnectorDisabled, Synced, next_slot, syn
 from orchestration.stages.raw import check_raw
 from orchestration.stages.source_access import UnexpectedFailure, change_source
 from tests.sources.conftest import EVENTS, PASSWORD, STREAM, Connect, SourceDatabase, state_of
-
-HISTORIES = int(os.environ.get("CASETRAIL_PULL_HISTORIES", "4"))
+from tests.sources.deaths import POINTS, Killed, die_at
 
 T0 = datetime(2024, 3, 1, 10, tzinfo=UTC)
 
@@ -196,9 +189,6 @@ def test_a_schema_that_changes_is_told_and_stops_nothing(tenant: Tenant) -> None
     assert tenant.sync(connector).pulls == []
 
 
-POINTS = ("original", "raw", "recent", "manifest", "arrival", "pull")
-
-
 @pytest.mark.parametrize("point", POINTS)
 def test_wherever_a_sync_dies_the_next_one_loses_and_doubles_nothing(
     tenant: Tenant, monkeypatch: pytest.MonkeyPatch, point: str
@@ -209,7 +199,7 @@ def test_wherever_a_sync_dies_the_next_one_loses_and_doubles_nothing(
     connector = tenant.connect()
     for death in range(3):
         with monkeypatch.context() as dying:
-            die_at(dying, point, death)
+            die_at(dying, point, death % 2)
             with pytest.raises(Killed):
                 tenant.sync(connector)
         account(tenant, connector)
@@ -218,89 +208,11 @@ def test_wherever_a_sync_dies_the_next_one_loses_and_doubles_nothing(
     account(tenant, connector)
 
 
-class Killed(BaseException):
-    """The process is gone: nothing of ours catches it."""
-
-
-def die_at(patch: pytest.MonkeyPatch, point: str, after: int) -> None:
-    """Let the process die when it has passed a point so many times."""
-    passed = 0
-
-    def dying(original: Callable[..., Any], matches: Callable[..., bool]) -> Callable[..., Any]:
-        def replacement(*arguments: Any, **named: Any) -> Any:
-            nonlocal passed
-            result = original(*arguments, **named)
-            if matches(*arguments):
-                passed += 1
-                if passed > after % 2:
-                    raise Killed
-            return result
-
-        return replacement
-
-    if point in ("arrival", "pull"):
-        module, name = (arrivals, "register_landed") if point == "arrival" else (pulls, "enter_pull")
-        patch.setattr(module, name, dying(getattr(module, name), lambda *_: True))
-        return
-    part = {
-        "original": "/originals/",
-        "raw": "/raw/",
-        "recent": "recent.parquet",
-        "manifest": "manifest.json",
-    }[point]
-    for name in ("put_file", "put_bytes"):
-        patch.setattr(
-            WorkspaceStore, name, dying(getattr(WorkspaceStore, name), lambda _self, key, *_: part in key)
-        )
-
-
 def account(tenant: Tenant, connector: Connector) -> None:
     """What the ledger says is what is there, and pulls follow each other without a gap."""
     made = tenant.pulls(connector)
     assert [pull.number for pull in made] == list(range(1, len(made) + 1))
     assert sum(pull.landed for pull in made) == len(tenant.landed()) == len(set(tenant.landed()))
-
-
-@pytest.mark.parametrize(
-    "seed", [7, *(pytest.param(100 + n, marks=pytest.mark.slow) for n in range(HISTORIES))]
-)
-def test_random_histories_with_deaths_and_late_commits_come_over_whole(
-    tenant: Tenant, monkeypatch: pytest.MonkeyPatch, seed: int
-) -> None:
-    monkeypatch.setattr(postgres, "PAGE_ROWS", 3)
-    monkeypatch.setattr(postgres, "CHECKPOINT_ROWS", 5)
-    dice, clock, live = random.Random(seed), 0, dict[int, str]()
-    versions, gone = set[str](), set[str]()
-    connector = tenant.connect({**STREAM, "overlap": 60})
-    for step in range(12):
-        for _ in range(dice.randrange(6)):
-            clock += dice.randrange(3)
-            # Within the overlap: a transaction that took long.
-            changed = at(max(0, clock - dice.randrange(30)))
-            number = dice.randrange(40)
-            status = f"{number}-{len(versions)}"
-            tenant.source.owner.execute(
-                "insert into events values (%s, 'a', %s, %s, %s, %s)"
-                " on conflict (id) do update set status = excluded.status, changed = excluded.changed,"
-                " gone = excluded.gone",
-                (number, status, at(0), changed, is_gone := dice.random() < 0.2),
-            )
-            live[number] = status if not is_gone else f"gone {status}"
-            versions.add(status)
-        with monkeypatch.context() as dying:
-            if dice.random() < 0.5:
-                die_at(dying, dice.choice(POINTS), step)
-            try:
-                tenant.sync(connector)
-            except Killed:
-                continue
-        gone |= set(tenant.tombstones(connector))
-    tenant.sync(connector)
-    landed = [entry.split("=")[1] for entry in tenant.landed()]
-    assert len(landed) == len(set(landed))
-    assert {s for s in live.values() if not s.startswith("gone")} <= set(landed) <= versions
-    assert {str(n) for n, s in live.items() if s.startswith("gone")} <= set(tenant.tombstones(connector))
-    account(tenant, connector)
 
 
 def test_of_two_syncs_at_once_one_is_refused_and_one_that_got_through_is_not_entered(

@@ -1,0 +1,27 @@
+"""Random schedules of changes, faults, crashes and syncs: nothing is lost, doubled or made up, whatever the type.
+
+``CASETRAIL_PULL_HISTORIES`` says how many are tried of each type, ``CASETRAIL_PULL_SEED`` which is the first.
+"""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.sources.conformance.bench import SourceBench
+from tests.sources.conformance.history import ZONES, History
+from tests.sources.conformance.ledger import Ledger
+
+HISTORIES = int(os.environ.get("CASETRAIL_PULL_HISTORIES", "15"))
+FIRST = int(os.environ.get("CASETRAIL_PULL_SEED", "1"))
+
+
+@pytest.mark.parametrize("seed", range(FIRST, FIRST + HISTORIES))
+def test_what_the_source_shows_is_in_raw_once(
+    bench: SourceBench, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", ZONES[seed % len(ZONES)])
+    time.tzset()
+    ledger = Ledger(bench, tmp_path)
+    History(bench, seed, ledger.sync, lambda: ledger.rows).run(6)
