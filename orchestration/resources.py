@@ -16,6 +16,7 @@ from dagster_duckdb import DuckDBResource
 from orchestration.control_plane import analyses, database, jobs, planner_marks, workspaces
 from orchestration.control_plane.liveness import prove_alive
 from orchestration.lake.credentials import ScopedCredentials
+from orchestration.mining.interruption import interruption_behind
 from orchestration.settings import Settings, load_settings
 from orchestration.stages.answer import Cancelled
 from orchestration.stages.opening import OpenedWorkspace, open_analysis, open_workspace
@@ -59,11 +60,8 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        behind: BaseException | None = error
-        while isinstance(behind, Exception):
-            behind = behind.__cause__ or behind.__context__
-        if behind:
-            raise behind from None
+        if interruption := interruption_behind(error):
+            raise interruption from None
         raise
 
 

@@ -23,6 +23,7 @@ import duckdb
 import yaml
 
 from orchestration.mining import conformance
+from orchestration.mining.interruption import interruption_behind
 from orchestration.mining.packing import Packing
 
 if TYPE_CHECKING:
@@ -170,6 +171,8 @@ def freeze_manifest(cache: Path | None = None) -> Path:
     try:
         with _ONE_AT_A_TIME:
             outcome = _runner().invoke(["parse", *_QUIET, *_folders(partial, profiles=PROJECT)])
+        if interruption := interruption_behind(outcome.exception):
+            raise interruption
         if not outcome.success:
             raise ProcessBuildFailed(f"the dbt project does not parse: {outcome.exception}")
         partial.chmod(0o755)
@@ -259,8 +262,8 @@ def _finished(session: "Session", outcome: "dbtRunnerResult") -> ProcessBuild:
     from dbt.artifacts.resources.types import NodeType
 
     # dbt takes whatever ends it for its own error, an interruption of this process too.
-    if isinstance(outcome.exception, BaseException) and not isinstance(outcome.exception, Exception):
-        raise outcome.exception
+    if interruption := interruption_behind(outcome.exception):
+        raise interruption
     if session.error is not None:
         raise session.error
     results: list[RunResult] = list(getattr(outcome.result, "results", []))

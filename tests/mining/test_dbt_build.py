@@ -12,6 +12,7 @@ from types import FrameType
 
 import duckdb
 import pytest
+from dbt.adapters.duckdb.relation import DuckDBRelation
 from dbt.cli.main import dbtRunner
 from dbt.contracts.graph.manifest import Manifest
 
@@ -121,6 +122,24 @@ def test_an_interruption_is_no_failure_of_the_build() -> None:
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert len(built(ONE_CASE, Parameters())["cases"]) == 1
+
+
+def test_an_interruption_that_dbt_took_for_a_wrong_field_is_no_failure_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def create(*_: object, **_fields: object) -> None:
+        # As the generated code that reads dbt's dataclasses.
+        try:
+            raise Interrupted
+        except BaseException:
+            raise ValueError("field 'path' has an invalid value")  # noqa: B904
+
+    monkeypatch.setattr(DuckDBRelation, "create_from", create)
+    with (
+        pytest.raises(Interrupted),
+        build_process_models(preparation(ONE_CASE, Parameters())),
+    ):
+        pytest.fail("the body must not run")
 
 
 def test_events_that_break_their_contract_stop_the_build() -> None:
