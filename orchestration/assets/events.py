@@ -11,6 +11,7 @@ from orchestration.resources import Workspaces
 from orchestration.stages.case_index import stage_case_index
 from orchestration.stages.event_contract import EVENT
 from orchestration.stages.events import EVENTS_VERSION, stage_events
+from orchestration.stages.identity import stage_identity
 
 
 @dg.asset(
@@ -26,12 +27,13 @@ from orchestration.stages.events import EVENTS_VERSION, stage_events
 def events(context: dg.AssetExecutionContext, workspaces: Workspaces) -> Results:
     """The canonical event log: one row per event, in a total order, with the pandera contract kept.
 
-    Written to `s3://{bucket}/{workspace_id}/analyses/{analysis_id}/events/`. A month whose raw files, mappings and code
-    are unchanged is carried over.
+    Written to `s3://{bucket}/{workspace_id}/analyses/{analysis_id}/events/`. A month whose raw files, mappings, cases
+    and code are unchanged is carried over.
     """
     outcomes = {}
     for slug, months in months_by_workspace(context.partition_keys).items():
         with workspaces.open(slug, context) as opened:
+            stage_identity(opened.bench)
             made = stage_events(opened.bench, months)
             changed = stage_case_index(opened.bench)
         context.log.info(f"{slug}: home months touched: {', '.join(changed) or 'none'}")

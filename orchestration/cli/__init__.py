@@ -9,6 +9,7 @@ from orchestration.cli.connector import connector_app
 from orchestration.cli.demo import demo_app
 from orchestration.cli.garbage import gc
 from orchestration.cli.keys import key_app
+from orchestration.cli.link import link_app
 from orchestration.cli.notify import notify_app
 from orchestration.cli.quarantine import quarantine_app
 from orchestration.cli.refresh import refresh
@@ -33,6 +34,7 @@ app.add_typer(workspace_app, name="workspace")
 app.add_typer(member_app, name="member")
 app.add_typer(arrivals_app, name="arrivals")
 app.add_typer(connector_app, name="connector")
+app.add_typer(link_app, name="link")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(analysis_app, name="analysis")
 app.add_typer(provenance_app, name="provenance")

@@ -46,6 +46,24 @@ class ManualLink:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """Who is under an id now: a person or a thing.
+
+    Attributes:
+        records: Each (system, native id).
+        merges: The ids that are its aliases: global_case_id, merged_at, and as evidence the links to it.
+    """
+
+    global_case_id: str
+    records: list[tuple[str, str]]
+    merges: list[dict[str, Any]]
+
+
+class UnknownRecord(ControlPlaneError):
+    """No link has ever named the record."""
+
+
 class RegistryChanged(ControlPlaneError):
     """An id that was to be merged is an alias already. Nothing was changed."""
 
@@ -190,6 +208,68 @@ def manual_links(connection: Connection, workspace_id: str) -> list[ManualLink]:
         """,
         (workspace_id,),
     )
+
+
+def entity_of(connection: Connection, workspace_id: str, system: str, native_case_id: str) -> Entity:
+    """The entity of a record.
+
+    Raises:
+        UnknownRecord: no link has ever named it: its events are a case of their own.
+    """
+    rows = connection.execute(
+        """
+        select system, native_case_id, global_case_id::text from case_members
+        where workspace_id = %(workspace_id)s and global_case_id = (
+            select global_case_id from case_members
+            where workspace_id = %(workspace_id)s and system = %(system)s and native_case_id = %(native_case_id)s
+        )
+        order by system, native_case_id
+        """,
+        {"workspace_id": workspace_id, "system": system, "native_case_id": native_case_id},
+    ).fetchall()
+    if not rows:
+        raise UnknownRecord(
+            f"No link names {system}:{native_case_id}: its events are a case of their own. "
+            "Is the system named as its events name it?"
+        )
+    global_case_id = rows[0]["global_case_id"]
+    merges = connection.execute(
+        """
+        with recursive merged as (
+            select case_ids.* from case_ids
+            where workspace_id = %(workspace_id)s and merged_into = %(survivor)s
+            union all
+            select case_ids.* from case_ids join merged on case_ids.merged_into = merged.global_case_id
+            where case_ids.workspace_id = %(workspace_id)s
+        )
+        select global_case_id::text, merged_at, evidence from merged order by merged_at, global_case_id
+        """,
+        {"workspace_id": workspace_id, "survivor": global_case_id},
+    ).fetchall()
+    return Entity(global_case_id, [(row["system"], row["native_case_id"]) for row in rows], merges)
+
+
+def refused_joins(connection: Connection, workspace_id: str) -> list[dict[str, Any]]:
+    """What the last stitching did not join, the largest first."""
+    return connection.execute(
+        """
+        select reason, tier, rule, key, persons, records, examples, found_at from refused_joins
+        where workspace_id = %s order by records desc, reason, rule, key
+        """,
+        (workspace_id,),
+    ).fetchall()
+
+
+def words_said(connection: Connection, workspace_ids: Sequence[str]) -> dict[str, int]:
+    """By workspace how often people have said, or taken back, something of two records."""
+    rows = connection.execute(
+        """
+        select workspace_id::text, count(*) as words from manual_links where workspace_id = any(%s::uuid[])
+        group by workspace_id
+        """,
+        (list(workspace_ids),),
+    )
+    return {row["workspace_id"]: row["words"] for row in rows}
 
 
 def report_refused(connection: Connection, workspace_id: str, refused: Iterable[Mapping[str, Any]]) -> None:

@@ -25,6 +25,7 @@ class NewPull:
         schemas: By stream, each column with the source's own type.
         schema_changes: Columns that appeared, disappeared or changed their type since the pull before.
         parts: The originals: stream, kind, sha256, rows, and the arrival that they became, if they are events.
+        speaks: Whether records are new in it that say who is who.
     """
 
     id: str
@@ -41,6 +42,7 @@ class NewPull:
     non_event: int
     duplicate: int
     quarantined: int
+    speaks: bool = False
     run_id: str | None = None
 
 
@@ -103,4 +105,59 @@ def list_pulls(
         order by number desc limit %s
         """,
         (workspace_id, connector_id, limit),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """A connector that has pulled something.
+
+    Attributes:
+        config: As it is now; its type's rules and it say which streams say who is who.
+        newest: The number of its newest pull that did, by the configuration of then; 0 if none did.
+    """
+
+    workspace_id: str
+    connector_id: str
+    type: str
+    config: dict[str, Any]
+    newest: int
+
+
+def speakers(connection: Connection, workspace_ids: Sequence[str]) -> list[Speaker]:
+    """The connectors of some workspaces that have pulled something, by id."""
+    return fetch_all(
+        connection,
+        Speaker,
+        """
+        select connectors.workspace_id, connectors.id as connector_id, type, config,
+               coalesce((
+                   select max(number) from connector_pulls as pull
+                   where pull.workspace_id = connectors.workspace_id and pull.connector_id = connectors.id and speaks
+               ), 0) as newest
+        from connectors
+        where workspace_id = any(%s::uuid[]) and exists (
+            select from connector_pulls as pull
+            where pull.workspace_id = connectors.workspace_id and pull.connector_id = connectors.id
+        )
+        order by connectors.id
+        """,
+        (list(workspace_ids),),
+    )
+
+
+def originals(
+    connection: Connection, workspace_id: str, connector_id: str, streams: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The originals of some streams in the order of their pulls: stream, kind, sha256, committed_at."""
+    return list(
+        connection.execute(
+            """
+            select part ->> 'stream' as stream, part ->> 'kind' as kind, part ->> 'sha256' as sha256, committed_at
+            from connector_pulls, jsonb_array_elements(parts) with ordinality as listed (part, place)
+            where workspace_id = %s and connector_id = %s and part ->> 'stream' = any(%s)
+            order by number, place
+            """,
+            (workspace_id, connector_id, list(streams)),
+        )
     )

@@ -4,20 +4,10 @@ Pure: tables in, tables out. No S3, no PostgreSQL, no Dagster, nothing of the ot
 from (``connectors``) and where ids are kept (``control_plane``).
 
 ``stitch`` joins records into persons, ``assign`` gives each person its ``global_case_id`` from a registry that
-remembers every id it ever gave, ``pick_cases`` gives events to the objects that are cases, where persons are not, and
-``changed_months`` says which months a change of ids touches.
+remembers every id it ever gave, and ``picked_cases`` gives events to the objects that are cases, where persons are not.
 """
 
-from orchestration.identity.case_rule import (
-    CASE_EVENTS,
-    CASE_OBJECTS,
-    OBJECT_PERSONS,
-    PERSONS,
-    CaseRule,
-    PickedCases,
-    pick_cases,
-)
-from orchestration.identity.changed_months import ChangedMonths, changed_months
+from orchestration.identity.case_rule import CASE_OBJECTS, picked_cases
 from orchestration.identity.evidence import Path, Step
 from orchestration.identity.link_keys import email_keys
 from orchestration.identity.links import KEYS, LINKS
@@ -35,22 +25,16 @@ from orchestration.identity.registry import (
 from orchestration.identity.stitching import Caps, ContradictingLinks, Refused, Stitching, stitch
 
 __all__ = [
-    "CASE_EVENTS",
     "CASE_OBJECTS",
     "KEYS",
     "LINKS",
-    "OBJECT_PERSONS",
-    "PERSONS",
     "Assignment",
     "Caps",
     "CaseId",
-    "CaseRule",
-    "ChangedMonths",
     "ContradictingLinks",
     "Merge",
     "Move",
     "Path",
-    "PickedCases",
     "Record",
     "Refused",
     "Registry",
@@ -58,9 +42,8 @@ __all__ = [
     "Stitching",
     "assign",
     "born_id",
-    "changed_months",
     "email_keys",
     "evidence_of",
-    "pick_cases",
+    "picked_cases",
     "stitch",
 ]

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal, Protocol
 
 import pyarrow as pa
-from pydantic import AwareDatetime, BaseModel, ConfigDict, PositiveInt
+from pydantic import AwareDatetime, BaseModel, ConfigDict, NonNegativeInt, PositiveInt
 
 from orchestration.connectors.mapping import Mapping as EventMapping
 from orchestration.sources.redaction import Redactor
@@ -47,17 +47,21 @@ class PersonOf(BaseModel):
 
 
 class ObjectTimes(BaseModel):
-    """The records are objects of the process, such as opportunities; columns with times, ISO 8601 in UTC.
+    """The records are objects of the process, such as opportunities, and so are cases: with events of their persons.
 
     Attributes:
-        opened: When the object was opened.
-        closed: When it was closed; null while it is open.
+        opened: Column of when the object was opened, ISO 8601 in UTC.
+        closed: Column of when it was closed; null while it is open.
+        before_days: How long before it was opened its persons' events lead up to it.
+        after_days: How long after it was closed they still belong to it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     opened: str
     closed: str
+    before_days: NonNegativeInt = 180
+    after_days: NonNegativeInt = 0
 
 
 class Identity(BaseModel):

@@ -13,7 +13,10 @@ from typing import Any
 
 import duckdb
 
-from orchestration.stages import event_contract
+from orchestration.control_plane.staging import StagedFile
+from orchestration.identity import case_rule
+from orchestration.stages import case_places, event_contract
+from orchestration.stages.case_places import CasePlaces, load_places
 from orchestration.stages.tree import Draft, WorkingTree
 from orchestration.stages.workbench import (
     SCHEMA_VERSION,
@@ -27,13 +30,13 @@ from orchestration.stages.workbench import (
     timed,
 )
 
-EVENTS_VERSION = source_version(sys.modules[__name__], event_contract)
+EVENTS_VERSION = source_version(sys.modules[__name__], event_contract, case_places, case_rule)
 
 _MAPPED = ("case_id", "activity", "timestamp", "start_timestamp", "resource", "role", "org_unit", "lifecycle")
 
 
 def stage_events(bench: Workbench, months: Iterable[str]) -> list[MonthOutcome]:
-    """Make the events of every month whose raw files, mapping or code changed; carry the others over.
+    """Make the events of every month whose raw files, mapping, cases or code changed; carry the others over.
 
     Raises:
         EventContractBroken: a month's rows do not keep the contract; nothing of that month is staged.
@@ -42,31 +45,61 @@ def stage_events(bench: Workbench, months: Iterable[str]) -> list[MonthOutcome]:
     staged = bench.tree.files("events")
     with bench.session() as connection:
         _find_losers(connection, bench.raw_parts)
+        places = load_places(connection, bench.tree)
         stale = []
         keyed = keyed_sources(bench.raw_parts)
         for month in months:
             parts = sorted((p for p in bench.raw_parts if p.month == month), key=lambda p: p.rank)
-            fingerprint = digest([events_sources(parts), _losers_of(connection, parts)])
-            if parts and (month not in staged or staged[month].fingerprint != fingerprint):
-                stale.append((month, parts, fingerprint))
+            sources = [events_sources(parts), _losers_of(connection, parts)]
+            if parts and not _is_current(bench, connection, places, staged.get(month), sources):
+                stale.append((month, parts, sources))
 
-        def make(job: tuple[str, list[RawPart], str]) -> str:
-            month, parts, fingerprint = job
+        def make(job: tuple[str, list[RawPart], list[Any]]) -> str:
+            month, parts, sources = job
             bench.progress(f"events {month}: {sum(p.rows for p in parts):,} raw rows")
             with connection.cursor() as cursor:
-                bench.tree.put(_make_month(bench, cursor, month, parts, fingerprint))
+                bench.tree.put(_make_month(bench, cursor, month, parts, sources, places))
             return month
 
         # A month's file is mostly one row group, which DuckDB reads with one thread: so several months at a time.
         with ThreadPoolExecutor(bench.threads) as pool:
             made = list(pool.map(make, stale))
     _note_keyed(bench.tree, [p.month for p in bench.raw_parts if is_keyed(p) and p.month in months], keyed)
+    _note_places(bench.tree, months, places.state)
     left = {part.month for part in bench.raw_parts}
     # Months without raw files stay in the tree until the case index has let go of them (``stage_case_index``).
     return [
         outcome if outcome.month in left else MonthOutcome("events", outcome.month, "empty", 0)
         for outcome in outcomes(bench.tree, "events", months, made)
     ]
+
+
+def _is_current(
+    bench: Workbench,
+    connection: duckdb.DuckDBPyConnection,
+    places: CasePlaces,
+    staged: StagedFile | None,
+    sources: list[Any],
+) -> bool:
+    """Whether a staged month is what its sources and the identity of its records say."""
+    if staged is None:
+        return False
+    of_records = staged.stats.get("of_records")
+    if staged.stats.get("places") != places.state:
+        of_records = places.digest_of(connection, f"read_parquet({_text(bench.tree.url(staged))})")
+    return staged.fingerprint == _fingerprint(sources, of_records)
+
+
+def _fingerprint(sources: list[Any], of_records: str | None) -> str:
+    """Of a month of events. A workspace where nothing is joined has the fingerprints that it always had."""
+    return digest([*sources, *([of_records] if of_records else [])])
+
+
+def _note_places(tree: WorkingTree, months: Iterable[str], state: str | None) -> None:
+    """Note on the months that they were judged by the identity as it is now, be they made or carried over."""
+    files = tree.files("events")
+    judged = {m: {"places": state} for m in months if m in files and files[m].stats.get("places") != state}
+    tree.note("events", judged)
 
 
 def events_sources(parts: Iterable[RawPart]) -> str:
@@ -154,11 +187,16 @@ def _make_month(
     connection: duckdb.DuckDBPyConnection,
     month: str,
     parts: Sequence[RawPart],
-    fingerprint: str,
+    sources: list[Any],
+    places: CasePlaces,
 ) -> list[Draft]:
     """The month's ``events`` and ``event_index`` as drafts."""
     with timed() as spent:
-        connection.execute(f"create or replace temp table month_events as {_events_sql(bench, month, parts)}")
+        connection.execute(
+            f"create or replace temp table month_events as {_events_sql(bench, month, parts, places)}"
+        )
+        of_records = places.digest_of(connection, "month_events")
+        fingerprint = _fingerprint(sources, of_records)
         inputs = [
             {
                 "arrival_id": p.arrival_id,
@@ -184,7 +222,8 @@ def _make_month(
         )
     event_contract.validate(events.path, month)
     audits.append(audit("contract", True, f"event contract version {SCHEMA_VERSION}"))
-    events = replace(events, audits=audits, stats=stats)
+    identity = {"places": places.state, "of_records": of_records} if places.state else {}
+    events = replace(events, audits=audits, stats=stats | identity)
     index = bench.draft(
         "event_index",
         month,
@@ -220,7 +259,7 @@ order by global_case_id
 # Rows of one case differ in (timestamp, tie_order), so no two of them cancel out under xor.
 
 
-def _events_sql(bench: Workbench, month: str, parts: Sequence[RawPart]) -> str:
+def _events_sql(bench: Workbench, month: str, parts: Sequence[RawPart], places: CasePlaces) -> str:
     """The month's canonical events, unordered, without the rows that lost to another version of their record."""
     mapped = "\nunion all by name\n".join(_part_sql(part) for part in parts)
     return f"""
@@ -228,29 +267,23 @@ def _events_sql(bench: Workbench, month: str, parts: Sequence[RawPart]) -> str:
     kept as (
         select * from mapped anti join losers
         on mapped.arrival_id = losers.arrival_id and mapped.row_number = losers.row_number
-    ),
-    identified as (
-        select *, sha256(
-            'casetrail-case-1' || strlen(system) || ':' || system || strlen(native_case_id) || ':' || native_case_id
-        ) as h
-        from kept
     )
     select
         {_text(bench.workspace_id)}::uuid as workspace_id,
         {_text(bench.analysis_id)}::uuid as analysis_id,
-        cast(h[1:12] || '8' || h[14:16] || '8' || h[18:32] as uuid) as global_case_id,
+        global_case_id,
         system, native_case_id, activity, timestamp, resource_id, role, org_unit,
         {SCHEMA_VERSION}::integer as schema_version,
         {_text(bench.partition_id(month))} as partition_id,
         attributes, start_timestamp, lifecycle,
         (row_number() over (
-            partition by h, timestamp
+            partition by global_case_id, timestamp
             order by system, order_number, order_text, upload_rank, upload_row, event_id
         ) - 1)::integer as tie_order,
         event_id,
         coalesce(order_text, printf('%d:%d', upload_rank, upload_row)) as source_sequence,
         arrival_id::uuid as arrival_id
-    from identified
+    from ({places.placed("kept")})
     """
 
 

@@ -26,6 +26,7 @@ from orchestration.lake.objects import WorkspaceStore
 from orchestration.settings import Settings
 from orchestration.stages.release import AskedOf
 from orchestration.stages.selection import Base, BaseFile, selection_fingerprint
+from orchestration.stages.speakers import identity_sources
 from orchestration.stages.tree import LakeTree
 from orchestration.stages.workbench import AnalysisParameters, RawPart, Workbench, today
 
@@ -91,7 +92,8 @@ def open_workspace(
         with database.as_system(dsn, workspace.id) as connection:
             job = jobs.standing_job(connection, workspace.id)
             arrived, raw_files = arrivals.landed(connection, workspace.id, "raw")
-        store = _store(settings, workspace, s3_client)
+            store = _store(settings, workspace, s3_client)
+            identity = identity_sources(connection, dsn, workspace.id, store.url)
         bench = Workbench(
             workspace_id=workspace.id,
             workspace_slug=workspace.slug,
@@ -104,6 +106,7 @@ def open_workspace(
             as_of=as_of or today(),
             threads=threads,
             progress=progress,
+            identity=identity,
         )
         yield OpenedWorkspace(workspace, job, store, arrived, bench)
 

@@ -18,6 +18,7 @@ from orchestration.settings import Settings
 from orchestration.stages.garbage import keep_policy, superseded_objects
 from orchestration.stages.opening import OpenedWorkspace, raw_parts
 from orchestration.stages.release import AskedOf, WorkingTreeState, make_release, release_audits
+from orchestration.stages.speakers import fingerprints
 from orchestration.stages.tree import WHOLE_ANALYSIS
 from orchestration.stages.workbench import AnalysisParameters, MonthOutcome
 
@@ -34,6 +35,7 @@ def read_state(
         parameters=AnalysisParameters.model_validate(job.parameters),
         as_of=as_of,
         asked=asked,
+        identity=None if asked else fingerprints(connection, [job.workspace_id]).get(job.workspace_id),
     )
 
 

@@ -39,6 +39,7 @@ from orchestration.sources.personal import PersonalFields
 from orchestration.sources.protocol import Checkpoint, Window
 from orchestration.stages.intake import Reading, file_sha256, read_and_store
 from orchestration.stages.source_access import OpenedSource, noting_problems, personal_fields, using_source
+from orchestration.stages.speakers import identities
 from orchestration.stages.workbench import digest
 
 PAUSES = (1, 5, 25)
@@ -265,6 +266,7 @@ class _Pull:
             return None
         parts = [part for stream in streams for part in self._parts(store, stream, number)]
         landings = [part.reading.landing for part in parts if part.reading]
+        speaking = identities(self.source.type, self.source.config)
         pull = NewPull(
             id=str(uuid4()),
             workspace_id=self.desk.workspace.id,
@@ -281,6 +283,7 @@ class _Pull:
             + sum(part.rows for part in parts if part.reading is None),
             duplicate=sum(stream.duplicate for stream in streams),
             quarantined=sum(landing.quarantined for landing in landings),
+            speaks=any(stream.stream in speaking and stream.records > stream.duplicate for stream in streams),
             run_id=self.desk.run_id,
         )
         ids = pull.workspace_id, pull.connector_id, pull.id

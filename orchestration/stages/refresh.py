@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 from orchestration.lake.objects import WorkspaceStore
 from orchestration.stages.case_index import stage_case_index
+from orchestration.stages.case_places import places_state
 from orchestration.stages.events import stage_events
 from orchestration.stages.explainability import stage_explanations
+from orchestration.stages.identity import stage_identity
 from orchestration.stages.process import stage_process
 from orchestration.stages.raw import check_raw
 from orchestration.stages.staleness import stale_case_months, stale_event_months, stale_explanation_months
@@ -22,7 +24,8 @@ def refresh_stale(bench: Workbench, store: WorkspaceStore) -> Iterator[list[Mont
         RawFileLost: a raw file of a stale month is gone.
     """
     tree = bench.tree
-    months = stale_event_months(bench.raw_parts, tree.files("events"))
+    stage_identity(bench)
+    months = stale_event_months(bench.raw_parts, tree.files("events"), places_state(tree.files))
     yield check_raw(bench, months, store)
     yield stage_events(bench, months)
     stage_case_index(bench)
@@ -36,7 +39,8 @@ def refresh_stale(bench: Workbench, store: WorkspaceStore) -> Iterator[list[Mont
 
 
 def run_stages(bench: Workbench) -> None:
-    """Bring the working tree up to date with the raw files: events, case index, process models, explanations."""
+    """Bring the working tree up to date: identity, events, case index, process models, explanations."""
+    stage_identity(bench)
     months = {part.month for part in bench.raw_parts} | bench.tree.files("events").keys()
     stage_events(bench, months)
     stage_case_index(bench)

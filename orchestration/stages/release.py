@@ -14,6 +14,8 @@ from orchestration.control_plane.arrivals import Arrival
 from orchestration.control_plane.releases import ExplanationRow, NewRelease
 from orchestration.control_plane.staging import StagedFile
 from orchestration.mining.trace_features import CALENDAR_FEATURE_NAMES, FEATURE_NAMES, FEATURE_VERSION
+from orchestration.stages.case_places import IDENTITY_DATASETS, MEMBERS, places_state
+from orchestration.stages.identity import is_identity_stale
 from orchestration.stages.staleness import (
     PROCESS_VERSION,
     stale_case_months,
@@ -24,6 +26,7 @@ from orchestration.stages.tree import WHOLE_ANALYSIS
 from orchestration.stages.workbench import SCHEMA_VERSION, AnalysisParameters, RawPart, audit, digest
 
 STEPS = (
+    *IDENTITY_DATASETS,
     "events",
     "event_index",
     "case_index",
@@ -60,6 +63,7 @@ class WorkingTreeState:
     """Everything that decides about a release, read in one transaction.
 
     An analysis on demand has no raw files and arrivals of its own, but a release that it is ``asked`` of.
+    ``identity`` is the fingerprint of what says who is who (``identity.identity_fingerprint``).
     """
 
     raw_parts: Sequence[RawPart]
@@ -68,6 +72,7 @@ class WorkingTreeState:
     parameters: AnalysisParameters
     as_of: datetime
     asked: AskedOf | None = None
+    identity: str | None = None
 
     def dataset(self, name: str) -> dict[str, StagedFile]:
         """The files of one dataset by month."""
@@ -98,7 +103,13 @@ def stale_months(state: WorkingTreeState) -> dict[str, list[str]]:
 def _stale_events(state: WorkingTreeState) -> list[str]:
     events = state.dataset("events")
     if state.asked is None:
-        return stale_event_months(state.raw_parts, events)
+        members = state.dataset(MEMBERS).get(WHOLE_ANALYSIS)
+        return stale_event_months(
+            state.raw_parts,
+            events,
+            places_state(state.dataset),
+            is_identity_stale=is_identity_stale(members, state.identity),
+        )
     return sorted(month for month, file in events.items() if file.fingerprint != state.asked.fingerprint)
 
 
@@ -199,6 +210,8 @@ def etl_steps(state: WorkingTreeState) -> list[dict[str, Any]]:
     steps = [_first_step(state)]
     for name in STEPS:
         files = state.dataset(name).values()
+        if name in IDENTITY_DATASETS and not files:
+            continue  # nothing says who is who
         steps.append(
             {
                 "step": len(steps) + 1,

@@ -1,7 +1,7 @@
 """Replay: make a release again from what it was made from, apart from everything, and compare the content hashes.
 
-A release of the standing analysis is made again from its raw files, that of an analysis on demand from the release that
-it was asked of.
+A release of the standing analysis is made again from its raw files and from who was who then, that of an analysis on
+demand from the release that it was asked of.
 
 The same stage functions run over a ``LocalTree``; nothing is written to S3 or PostgreSQL.
 """
@@ -17,8 +17,10 @@ from orchestration.control_plane import arrivals, database, kept_releases, relea
 from orchestration.control_plane.errors import ControlPlaneError
 from orchestration.control_plane.jobs import AnalysisJob
 from orchestration.control_plane.releases import ReleaseFile
+from orchestration.control_plane.staging import StagedFile
 from orchestration.settings import Settings
 from orchestration.stages import answer
+from orchestration.stages.case_places import IDENTITY_DATASETS
 from orchestration.stages.opening import OpenedWorkspace, open_analysis, open_workspace, raw_parts
 from orchestration.stages.refresh import run_stages
 from orchestration.stages.tree import LocalTree, WorkingTree
@@ -63,7 +65,11 @@ def replay(
             files = releases.release_files(connection, opened.workspace.id, opened.job.provenance_id)
             parts = _parts_of_release(connection, opened, record)
         with tempfile.TemporaryDirectory(dir=opened.bench.scratch) as folder:
-            bench = _bench_of_release(opened, record, parts, LocalTree(Path(folder)))
+            tree = LocalTree(Path(folder))
+            tree.adopt(
+                [_input(file, opened.store.url) for file in files if file.dataset in IDENTITY_DATASETS]
+            )
+            bench = _bench_of_release(opened, record, parts, tree)
             try:
                 run_stages(bench)
             except duckdb.Error:
@@ -102,12 +108,20 @@ def replay_analysis(
             return _compare(files, bench.tree)
 
 
+def _input(file: ReleaseFile, url: Callable[[str], str]) -> StagedFile:
+    """A file of the release that its replay starts from."""
+    told = {name: getattr(file, name) for name in ("dataset", "month", "rows", "bytes", "content_sha256")}
+    told |= {name: getattr(file, name) for name in ("fingerprint", "inputs", "code_version", "stats")}
+    return StagedFile(**told, object_key=url(file.object_key), audits=[], seconds=0.0, run_id="released")
+
+
 def _compare(files: Sequence[ReleaseFile], tree: WorkingTree) -> list[Comparison]:
-    """What was released beside what the replay made."""
-    released = {(file.dataset, file.month): file.content_sha256 for file in files}
+    """What was released beside what the replay made. Who is who is no result, but what the replay starts from."""
+    made = [file for file in files if file.dataset not in IDENTITY_DATASETS]
+    released = {(file.dataset, file.month): file.content_sha256 for file in made}
     replayed = {
         (dataset, month): file.content_sha256
-        for dataset in {f.dataset for f in files}
+        for dataset in {f.dataset for f in made}
         for month, file in tree.files(dataset).items()
     }
     return [
@@ -133,11 +147,12 @@ def _parts_of_release(
 def _bench_of_release(
     opened: OpenedWorkspace, record: dict[str, object], parts: list[RawPart], tree: LocalTree
 ) -> Workbench:
-    """The workbench as the release had it: its raw files, parameters and ``as_of``."""
+    """The workbench as the release had it: its raw files, who was who, parameters and ``as_of``."""
     mining: dict[str, object] = record["mining_config"]  # type: ignore[assignment]
     return replace(
         opened.bench,
         tree=tree,
+        identity=None,
         raw_parts=parts,
         parameters=AnalysisParameters.model_validate(mining["parameters"]),
         as_of=record["as_of"],  # type: ignore[arg-type]

@@ -30,11 +30,19 @@ CODE_VERSION = digest([EVENTS_VERSION, SCHEMA_VERSION, PROCESS_VERSION, WORKING_
 Files = Mapping[str, StagedFile]
 
 
-def stale_event_months(raw_parts: Sequence[RawPart], events: Files) -> list[str]:
-    """Months whose events were made from other raw files or mappings, or by other code.
+def stale_event_months(
+    raw_parts: Sequence[RawPart], events: Files, places: str | None = None, *, is_identity_stale: bool = False
+) -> list[str]:
+    """Months whose events were made from other raw files or mappings, by other code, or not judged by who is who now.
 
     A new version of a keyed record may replace one of any month. So months with keyed records are stale until they were
     judged beside all files with keys; the stage carries over those that turn out unchanged.
+
+    Args:
+        raw_parts: What landed.
+        events: The staged events.
+        places: The state of the staged identity (``case_places``).
+        is_identity_stale: It is about to be made anew: any month may have records that it joins.
     """
     by_month: dict[str, list[RawPart]] = {}
     for part in raw_parts:
@@ -50,6 +58,9 @@ def stale_event_months(raw_parts: Sequence[RawPart], events: Files) -> list[str]
         part.month
         for part in raw_parts
         if is_keyed(part) and part.month not in stale and events[part.month].stats.get("keyed") != keyed
+    }
+    stale |= {
+        month for month, file in events.items() if is_identity_stale or file.stats.get("places") != places
     }
     return sorted(stale)
 

@@ -1,7 +1,7 @@
 """Stitching a workspace: links as they are now and the kept registry in, the new state of the registry kept.
 
-One transaction: who reads the registry sees all of a stitching or nothing. Not here: where links come from, and making
-the months again whose events go under another id (``identity.changed_months`` names them).
+One transaction: who reads the registry sees all of a stitching or nothing. Not here: where links come from
+(``speakers``, ``link_statements``), and making the months again whose events go under another id (``events``).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,9 +34,8 @@ def stitch_workspace(
     workspace_id: str,
     links: pa.Table,
     keys: pa.Table,
-    *,
-    caps: Caps | None = None,
     first_seen: Mapping[Record, int] | None = None,
+    caps: Caps | None = None,
 ) -> Assignment:
     """Join the workspace's records into persons and give them their ids; what people say is added to the links.
 
@@ -45,8 +44,8 @@ def stitch_workspace(
         workspace_id: The workspace.
         links: ``identity.LINKS``: all that connectors state now.
         keys: ``identity.KEYS``: likewise.
-        caps: What one person can have.
         first_seen: The rank of the arrival that brought each record, as far as known.
+        caps: What one person can have.
 
     Raises:
         ContradictingLinks: people have said that two records are one person and that they are not.

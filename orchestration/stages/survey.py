@@ -13,6 +13,7 @@ from orchestration.control_plane.database import Connection
 from orchestration.control_plane.jobs import AnalysisJob
 from orchestration.stages.opening import raw_parts
 from orchestration.stages.release import WorkingTreeState
+from orchestration.stages.speakers import fingerprints
 from orchestration.stages.workbench import AnalysisParameters
 
 
@@ -42,6 +43,7 @@ def survey(connection: Connection, workspace_ids: Sequence[str], as_of: datetime
             raw_files[owners[file.arrival_id]].append(file)
     staged = staging.staged_outlines(connection, workspace_ids)
     released = releases.released_contents(connection, workspace_ids)
+    identity = fingerprints(connection, workspace_ids)
     return {
         workspace_id: Surveyed(
             job,
@@ -51,6 +53,7 @@ def survey(connection: Connection, workspace_ids: Sequence[str], as_of: datetime
                 files=staged[workspace_id],
                 parameters=AnalysisParameters.model_validate(job.parameters),
                 as_of=as_of,
+                identity=identity.get(workspace_id),
             ),
             released.get(workspace_id),
         )

@@ -147,6 +147,11 @@ class LocalTree:
     folder: Path
     _files: dict[str, dict[str, StagedFile]] = field(default_factory=dict)
 
+    def adopt(self, files: Iterable[StagedFile]) -> None:
+        """Take files in from where they lie: their ``object_key`` is where DuckDB reads them."""
+        for file in files:
+            self._files.setdefault(file.dataset, {})[file.month] = file
+
     def files(self, dataset: str) -> dict[str, StagedFile]:
         """See ``WorkingTree.files``."""
         return dict(self._files.get(dataset, {}))

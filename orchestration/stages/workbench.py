@@ -16,12 +16,14 @@ import duckdb
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
+from orchestration.identity import Assignment, Record
 from orchestration.lake.content import EXCLUDED_FROM_CONTENT, ROW_GROUP_ROWS, write_parquet
 from orchestration.mining.event_log import ClassifierColumn, Lifecycle
 from orchestration.mining.explain import DEFAULT_QUESTION, Comparison, ExplanationQuestion, Narrator
 from orchestration.mining.filters import Filters
 from orchestration.mining.working_calendar import WorkingCalendar
 from orchestration.mining.working_time import create_elapsed_time, create_working_time
+from orchestration.stages.link_statements import LinkPart
 from orchestration.stages.tree import Draft, WorkingTree
 
 SCHEMA_VERSION = 1
@@ -92,6 +94,21 @@ class RawPart:
     mapping: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class IdentitySources:
+    """What says who is who in a workspace.
+
+    Attributes:
+        fingerprint: Of all of it (``identity.identity_fingerprint``).
+        parts: The originals that say something, in the order of the pulls.
+        stitch: Joins links and keys, adds what people say, and keeps the outcome in the registry.
+    """
+
+    fingerprint: str
+    parts: Sequence[LinkPart]
+    stitch: Callable[[pa.Table, pa.Table, Mapping[Record, int]], Assignment]
+
+
 @dataclass
 class Workbench:
     """Everything a stage works with. ``session`` opens a locked DuckDB session of this workspace."""
@@ -111,6 +128,7 @@ class Workbench:
     memory_limit: str = "4GB"
     progress: Callable[[str], None] = field(default=lambda _line: None)
     is_on_demand: bool = False
+    identity: IdentitySources | None = None
 
     def event_months(self) -> set[str]:
         """The months that have events: those of raw files, or those that an analysis on demand has selected."""

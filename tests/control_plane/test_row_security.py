@@ -270,7 +270,7 @@ def arriving() -> list[Statement]:
             "write",
             exceptions={"system A": "2", "system B": "2"},
         ),
-        Statement("connector_pulls", "select from connector_pulls", "viewer", "write"),
+        Statement("connector_pulls", "select from connector_pulls", "viewer", "read"),
         Statement(
             "connector_pulls",
             "insert into connector_pulls (workspace_id, id, connector_id, number, started_at, state, schemas,"
@@ -500,7 +500,7 @@ def identifying() -> list[Statement]:
         Statement("case_members", f"update case_members set global_case_id = '{A}'", None, "write"),
         Statement("case_members", "update case_members set system = 'x'", None),
         Statement("case_members", "delete from case_members", None),
-        Statement("manual_links", "select from manual_links", "viewer", "read", exceptions={"planner": "0"}),
+        Statement("manual_links", "select from manual_links", "viewer", "read"),
         Statement("manual_links", said.format(by=me), "analyst"),
         Statement("manual_links", said.format(by=f"'{USERS['stranger']}'"), "nobody"),
         Statement("manual_links", "update manual_links set verdict = 'allow'", None),

@@ -1,0 +1,135 @@
+"""``casetrail link``: who is who across systems, why, what was not joined, and what people say of it."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from orchestration.cli.printing import print_json, print_rows
+from orchestration.cli.workspace import ActingUser, AsJson, WorkspaceName, acting
+from orchestration.control_plane import case_registry, workspaces
+from orchestration.control_plane.case_registry import Verdict
+from orchestration.control_plane.errors import InvalidInput
+
+link_app = typer.Typer(help="See and say who is who across systems.", no_args_is_help=True)
+
+RecordName = Annotated[str, typer.Argument(metavar="SYSTEM:ID", help="A record, such as salesforce:003….")]
+Why = Annotated[str, typer.Option("--reason", help="Why; others will ask.", show_default=False)]
+
+
+@link_app.command()
+def allow(
+    workspace: WorkspaceName,
+    left: RecordName,
+    right: RecordName,
+    reason: Why,
+    acting_user: ActingUser = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say that two records are one person or thing. The next refresh goes by it."""
+    _say(workspace, left, right, "allow", reason, acting_user, as_json)
+
+
+@link_app.command()
+def deny(
+    workspace: WorkspaceName,
+    left: RecordName,
+    right: RecordName,
+    reason: Why,
+    acting_user: ActingUser = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say that two records are not one, whatever links them. The next refresh goes by it."""
+    _say(workspace, left, right, "deny", reason, acting_user, as_json)
+
+
+@link_app.command()
+def withdraw(
+    workspace: WorkspaceName,
+    left: RecordName,
+    right: RecordName,
+    reason: Why,
+    acting_user: ActingUser = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take back what was said of two records."""
+    _say(workspace, left, right, "withdrawn", reason, acting_user, as_json)
+
+
+@link_app.command("list")
+def list_words(workspace: WorkspaceName, acting_user: ActingUser = None, as_json: AsJson = False) -> None:
+    """List what people say of two records, the last word on each pair."""
+    with acting(acting_user) as connection:
+        found = workspaces.find_workspace(connection, workspace)
+        words = [asdict(word) for word in case_registry.manual_links(connection, found.id)]
+    if as_json:
+        print_json(words)
+        return
+    shown = [
+        {
+            "left": f"{word['left_system']}:{word['left_id']}",
+            "right": f"{word['right_system']}:{word['right_id']}",
+            **{name: word[name] for name in ("verdict", "reason", "created_at")},
+        }
+        for word in words
+    ]
+    print_rows(shown, ("left", "right", "verdict", "reason", "created_at"))
+
+
+@link_app.command()
+def refused(workspace: WorkspaceName, acting_user: ActingUser = None, as_json: AsJson = False) -> None:
+    """List what the last refresh did not join: keys that too many share, persons too large, denied pairs."""
+    with acting(acting_user) as connection:
+        found = workspaces.find_workspace(connection, workspace)
+        joins = case_registry.refused_joins(connection, found.id)
+    if as_json:
+        print_json(joins)
+        return
+    shown = [
+        {**join, "examples": ", ".join(":".join(record) for record in join["examples"])} for join in joins
+    ]
+    print_rows(shown, ("reason", "tier", "rule", "persons", "records", "examples"))
+
+
+@link_app.command()
+def show(
+    workspace: WorkspaceName, record: RecordName, acting_user: ActingUser = None, as_json: AsJson = False
+) -> None:
+    """Show under which id a record's events are, which records are with it, and by which links each id was merged."""
+    with acting(acting_user) as connection:
+        found = workspaces.find_workspace(connection, workspace)
+        entity = case_registry.entity_of(connection, found.id, *_record(record))
+    if as_json:
+        print_json(asdict(entity))
+        return
+    typer.echo(entity.global_case_id)
+    for member in entity.records:
+        typer.echo(f"  {':'.join(member)}")
+    for merge in entity.merges:
+        path = " > ".join(f"{':'.join(step['right'])} ({step['rule']})" for step in merge["evidence"])
+        typer.echo(f"  merged {merge['global_case_id']} on {merge['merged_at']:%Y-%m-%d}: {path}")
+
+
+def _say(
+    workspace: str,
+    left: str,
+    right: str,
+    verdict: Verdict,
+    reason: str,
+    acting_user: str | None,
+    as_json: bool,
+) -> None:
+    with acting(acting_user) as connection:
+        found = workspaces.find_workspace(connection, workspace)
+        case_registry.say(connection, found.id, (_record(left), _record(right)), verdict, reason)
+    if as_json:
+        print_json({"left": left, "right": right, "verdict": verdict, "reason": reason})
+    else:
+        typer.echo(f"Noted: {verdict} {left} {right}. The next refresh goes by it.")
+
+
+def _record(text: str) -> tuple[str, str]:
+    system, colon, native_id = text.partition(":")
+    if not (system and colon and native_id):
+        raise InvalidInput(f"{text!r} is no record: give SYSTEM:ID, such as salesforce:003….")
+    return system, native_id
