@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration.assets.bottlenecks import bottleneck_table
+from orchestration.assets.refused_joins import refused_joins_table
 from orchestration.partitions import partition_key
 from orchestration.stages.workbench import MonthOutcome
 
@@ -80,6 +81,7 @@ def month_metadata(outcome: MonthOutcome) -> dict[str, Any]:
         "dagster/row_count": outcome.rows,
         **_narrative(stats),
         **bottleneck_table(stats),
+        **refused_joins_table(stats),
     }
     if stats.get("top"):
         metadata["picture"] = dg.MetadataValue.md(

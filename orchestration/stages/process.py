@@ -9,6 +9,7 @@ import duckdb
 from orchestration.control_plane.staging import StagedFile
 from orchestration.mining.dbt_build import ProcessBuild, build_process_models
 from orchestration.stages.case_index import load_home_cases
+from orchestration.stages.case_places import places_state
 from orchestration.stages.clock import measure_holds
 from orchestration.stages.staleness import cases_fingerprint, stale_case_months
 from orchestration.stages.tree import Draft
@@ -78,7 +79,7 @@ def _prepare(bench: Workbench, connection: duckdb.DuckDBPyConnection, homes: Seq
     connection.execute(
         f"""
         create view input.events as
-        select global_case_id, timestamp, tie_order, activity from read_parquet([{urls}]) {semi_join}
+        select global_case_id, timestamp, tie_order, activity, system from read_parquet([{urls}]) {semi_join}
         """
     )
     _create_parameters(bench, connection)
@@ -114,11 +115,14 @@ def _drafts(bench: Workbench, build: ProcessBuild, homes: Sequence[str]) -> Iter
     tests = [
         audit(test.name, test.status == "pass", f"{test.failures} rows break it") for test in build.tests
     ]
+    across = _across_systems(build.connection) if places_state(bench.tree.files) else None
     for dataset in PROCESS_DATASETS:
         share = build.model_seconds.get(dataset, 0.0) / len(homes)
         for home in homes:
             index = case_index[home]
             stats = _stats(build.connection, dataset, home)
+            if dataset == "cases" and across is not None:
+                stats["across_systems"] = across.get(home, 0)
             with timed() as spent:
                 reader = build.connection.execute(
                     f"select * exclude (home_month) from main.{dataset} where home_month = ?"
@@ -139,6 +143,19 @@ def _drafts(bench: Workbench, build: ProcessBuild, homes: Sequence[str]) -> Iter
                     seconds=share + spent(),
                 )
             yield replace(draft, audits=tests, stats=stats)
+
+
+def _across_systems(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """By home month how many cases have events of more than one system."""
+    found = connection.execute(
+        """
+        select home_month, count(*) from main.cases semi join (
+            select global_case_id from input.events group by global_case_id having min(system) <> max(system)
+        ) using (global_case_id)
+        group by home_month
+        """
+    ).fetchall()
+    return dict(found)
 
 
 def _input(dataset: str, file: StagedFile) -> dict[str, Any]:

@@ -2,25 +2,29 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 
-from orchestration.control_plane import arrivals, database, jobs, releases, staging
+from orchestration.control_plane import arrivals, case_registry, database, jobs, releases, staging
 from orchestration.control_plane.jobs import AnalysisJob
 from orchestration.control_plane.releases import ExplanationRow, ReleaseHead
 from orchestration.control_plane.staging import StagedFile
 from orchestration.lake import layout
 from orchestration.lake.objects import WorkspaceStore
 from orchestration.settings import Settings
+from orchestration.stages.case_places import MEMBERS
 from orchestration.stages.garbage import keep_policy, superseded_objects
 from orchestration.stages.opening import OpenedWorkspace, raw_parts
 from orchestration.stages.release import AskedOf, WorkingTreeState, make_release, release_audits
 from orchestration.stages.speakers import fingerprints
 from orchestration.stages.tree import WHOLE_ANALYSIS
 from orchestration.stages.workbench import AnalysisParameters, MonthOutcome
+
+MOST_REFUSED_SHOWN = 20
+"""`casetrail link refused` shows all."""
 
 
 def read_state(
@@ -74,6 +78,7 @@ def release_workspace(
         assert current is not None  # made now, or found to hold just this
         head = releases.release_head(connection, workspace_id, current)
         # An analysis on demand does not hold the workspace's lock: a refresh may make these objects again just now.
+        refused = [] if opened.asked else case_registry.refused_joins(connection, workspace_id)
         superseded = (
             superseded_objects(connection, workspace_id, keep_policy(settings), datetime.now(UTC))
             if opened.asked is None
@@ -82,7 +87,8 @@ def release_workspace(
     # Also where nothing was made: the run before may have died between its release and the manifest.
     _write_manifest(opened.store, head, state)
     opened.store.delete(superseded)
-    return [_outcome(month, state, current, made is not None) for month in months]
+    identity = _identity_stats(state, refused)
+    return [replace(_outcome(month, state, current, made is not None), stats=identity) for month in months]
 
 
 def overtaken_outcomes(opened: OpenedWorkspace, months: Iterable[str]) -> list[MonthOutcome]:
@@ -165,6 +171,20 @@ def _write_manifest(store: WorkspaceStore, release: ReleaseHead, state: WorkingT
     }
     key = layout.manifest_key(store.credentials.workspace_id, release.analysis_id)
     store.put_bytes(key, json.dumps(manifest, indent=1).encode())
+
+
+def _identity_stats(state: WorkingTreeState, refused: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the UI shows of a release: how many cases span systems, and what was not joined; nothing without links."""
+    members = state.dataset(MEMBERS).get(WHOLE_ANALYSIS)
+    if members is None:
+        return {}
+    spanning = sum(int(file.stats.get("across_systems", 0)) for file in state.dataset("cases").values())
+    return {
+        "cases_across_systems": spanning,
+        "joined_records": members.rows,
+        "joins_refused": len(refused),
+        "refused_joins": list(refused[:MOST_REFUSED_SHOWN]),
+    }
 
 
 def _outcome(month: str, state: WorkingTreeState, provenance_id: str, released: bool) -> MonthOutcome:

@@ -201,3 +201,20 @@ def test_a_column_may_be_null_unless_its_contract_says_otherwise() -> None:
         ("activity", "varchar", False),
         ("role", "varchar", True),
     ]
+
+
+def test_what_was_not_joined_is_a_table() -> None:
+    join = {
+        "reason": "key_shared",
+        "tier": "weak",
+        "rule": "email",
+        "persons": 9,
+        "records": 12,
+        "examples": [["crm", HOSTILE], ["mail", "7"]],
+    }
+    shown = month_metadata(made("provenance", stats={"joins_refused": 1, "refused_joins": [join]}))
+    (row,) = shown["refused_joins"].records
+    assert row.data["such_as"] == f"crm:{HOSTILE}, mail:7"
+    assert (row.data["persons"], row.data["records"], row.data["links"]) == (9, 12, "email")
+    assert shown["joins_refused"] == 1
+    assert "refused_joins" not in month_metadata(made())

@@ -81,7 +81,8 @@ class Shop:
         """Refresh and release; what became of each stale month of the events."""
         with open_workspace(self.settings, self.workspace.slug, "run") as opened:
             made = {o.month: o.state for o in list(refresh_stale(opened.bench, opened.store))[1]}
-            release_workspace(self.settings, opened, ["2024-01"], "run")
+            (told,) = release_workspace(self.settings, opened, ["2024-01"], "run")
+        self.told = told.stats
         return made
 
     def look(self) -> Surveyed:
@@ -134,6 +135,7 @@ def test_pulled_links_join_cases_and_the_release_can_be_replayed(shop: Shop) -> 
     assert plan_run(shop.look().state, None).kind == "refresh"  # type: ignore[union-attr]
     shop.refresh()
     assert shop.paths() == JOINED
+    assert (shop.told["cases_across_systems"], shop.told["joined_records"]) == (0, 1)
     found = shop.look()
     assert plan_run(found.state, found.released_content) is None
     assert shop.replays()
@@ -187,6 +189,7 @@ def test_what_is_capped_is_reported(shop: Shop) -> None:
     )
     shop.sync()
     shop.refresh()
+    assert (shop.told["joins_refused"], shop.told["refused_joins"][0]["persons"]) == (1, 9)
     ended = CliRunner().invoke(app, ["link", "refused", shop.workspace.slug])
     assert "key_shared" in ended.output
 

@@ -164,6 +164,9 @@ def test_a_case_crosses_systems(world: World) -> None:
     world.refresh()
     # The visit is more than 30 days before the deal, so that it stays with its person.
     assert world.paths() == [["lead created", "quote", "ship"], ["visit"], ["visit"]]
+    assert world.tree is not None
+    spanning = {m: file.stats["across_systems"] for m, file in world.tree.files("cases").items()}
+    assert spanning == {"2024-01": 0, "2024-02": 1}
 
 
 def test_a_person_is_one_case_where_there_are_no_objects(world: World) -> None:
