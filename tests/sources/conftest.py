@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -13,12 +14,15 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
+from casetrail_testkit import Clock, MarketoServer
 from orchestration.control_plane import connectors, database, workspaces
 from orchestration.control_plane.connectors import Connector
 from orchestration.control_plane.workspaces import Workspace
 from orchestration.services.postgres import Postgres, create_database, drop_database
 from orchestration.settings import Settings
+from orchestration.sources.types.marketo.subscription import Subscription
 from orchestration.stages.source_access import add_source, check_source
+from tests.sources.marketo_puller import NOON, Make, Puller, config_of
 
 PASSWORD = "canary-9f2c/7:p@ss"
 
@@ -128,6 +132,22 @@ def connect(settings: Settings, workspace: Workspace, source_database: SourceDat
         return state_of(settings, made)
 
     return add
+
+
+@pytest.fixture
+def marketo(monkeypatch: pytest.MonkeyPatch) -> Iterator[MarketoServer]:
+    """A subscription whose clock stands, but for the pauses of its client."""
+    with MarketoServer(clock=Clock(NOON)) as server:
+        # Else the window of 20 seconds would never end.
+        server.limits.calls_in_window = 100_000
+        monkeypatch.setattr(Subscription, "pause", lambda _self, seconds: server.clock.advance(seconds))
+        yield server
+        assert server.failures == []
+
+
+@pytest.fixture
+def make(marketo: MarketoServer, tmp_path: Path) -> Make:
+    return lambda **changes: Puller(marketo, tmp_path, config_of(marketo, **changes))
 
 
 def state_of(settings: Settings, connector: Connector) -> Connector:
