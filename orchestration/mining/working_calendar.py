@@ -50,9 +50,9 @@ Hours = Annotated[
     tuple[Annotated[str, AfterValidator(_is_a_range)], ...],
     BeforeValidator(_one_or_many),
     AfterValidator(_in_order),
-    Field(max_length=24),
+    Field(max_length=24, description="Ranges of local time such as 09:00-12:30, which do not overlap."),
 ]
-"""Ranges of local time such as ``09:00-12:30``, which do not overlap; kept in order."""
+"""Kept in order."""
 
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 
@@ -82,15 +82,20 @@ def _is_a_zone(name: str) -> str:
 class WorkingCalendar(BaseModel):
     """Durations are working time: the hours of work between two moments, on this calendar."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     time_zone: Annotated[str, AfterValidator(_is_a_zone)]
+    """Its IANA name, such as Europe/Berlin."""
+
     hours: WeekHours
+    """The hours of work of each weekday."""
+
     holidays: Annotated[
         tuple[date, ...],
         AfterValidator(lambda days: tuple(sorted(set(days)))),
         Field(max_length=10_000),
     ] = ()
+    """Days without any hours of work, such as 2025-12-25."""
 
     @model_validator(mode="after")
     def _has_hours(self) -> Self:

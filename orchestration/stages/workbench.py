@@ -35,17 +35,18 @@ class RowsLost(Exception):
 
 
 class Completion(BaseModel):
-    """When a case counts as completed. Without any rule every case does.
+    """When a case counts as completed. Without any rule every case does."""
 
-    A case is completed when its last activity is one of ``end_activities``, or when nothing happened for
-    ``silence_days``; one that began at or before ``left_edge`` (UTC) is cut at the left.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     end_activities: tuple[str, ...] = ()
+    """A case is completed when its last activity is one of these."""
+
     silence_days: int | None = None
+    """A case is completed when nothing has happened for so many days."""
+
     left_edge: datetime | None = None
+    """A case that began at or before this moment (UTC) is cut at the left."""
 
 
 def _is_none(value: object) -> bool:
@@ -55,27 +56,40 @@ def _is_none(value: object) -> bool:
 class AnalysisParameters(BaseModel):
     """``AnalysisJob.parameters``: the filters that select cases, what makes an event, and when a case is completed.
 
-    ``happy_path`` declares the activities of the happy path; without it, each month's is its most frequent path among
-    completed cases. With a ``calendar``, cycle times and waits are working time; else they are elapsed time.
-    ``explanation`` says what is explained, ``comparison`` adds what changed between two sets of the analysis's cases.
-
     What was added later is not written where it is not asked for: so a question is written as it always was, and has
     the fingerprints that it had.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     version: Literal[1] = 1
+    """Of this schema."""
+
     filters: Filters = ()
+    """Which cases the analysis is about. Each filter sees the cases that those before it have left."""
+
     classifier: Annotated[tuple[ClassifierColumn, ...], Field(min_length=1)] = ("activity",)
+    """The columns whose values together make an event's activity."""
+
     lifecycle: Lifecycle = "all"
+    """Which events count: all; those that complete an activity; or one for each start paired with its completion."""
+
     completion: Completion = Completion()
+    """When a case counts as completed; explanations are about completed cases."""
+
     happy_path: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Its activities in order. Without it, each month's is the most frequent path of its completed cases."""
+
     calendar: Annotated[WorkingCalendar | None, Field(exclude_if=_is_none)] = None
+    """With one, cycle times and waits are working time; else they are elapsed time."""
+
     explanation: Annotated[
         ExplanationQuestion, Field(exclude_if=lambda question: question == DEFAULT_QUESTION)
     ] = DEFAULT_QUESTION
+    """What is explained."""
+
     comparison: Annotated[Comparison | None, Field(exclude_if=_is_none)] = None
+    """With one, it is told what changed between two sets of the analysis's cases."""
 
 
 @dataclass(frozen=True)

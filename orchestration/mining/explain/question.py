@@ -15,7 +15,9 @@ Activity = Annotated[str, Field(min_length=1)]
 
 
 class _Target(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, use_attribute_docstrings=True
+    )
 
     @property
     def unit(self) -> Unit:
@@ -47,7 +49,10 @@ class TransitionTarget(_Target):
 
     kind: Literal["transition"]
     source: Activity = Field(alias="from")
+    """The activity that the time begins with."""
+
     target: Activity = Field(alias="to")
+    """The activity that ends it."""
 
     @property
     def words(self) -> str:
@@ -63,15 +68,15 @@ class _YesNoTarget(_Target):
 
 
 class ReworkTarget(_YesNoTarget):
-    """Whether ``activity``, or without it any activity, happens again in the case.
-
-    Features are what was known at the first ``landmark``: without one, when the activity first happened, or at the
-    first event where any activity counts.
-    """
+    """Whether an activity happens again in the case."""
 
     kind: Literal["rework"]
     activity: Activity | None = None
+    """Which one; without it any activity counts."""
+
     landmark: Activity | None = None
+    """Features are what was known when this activity first happened; without it, when ``activity`` first did, or at
+    the first event."""
 
     @property
     def words(self) -> str:
@@ -80,14 +85,15 @@ class ReworkTarget(_YesNoTarget):
 
 
 class OutcomeTarget(_YesNoTarget):
-    """Whether ``activity`` happens after the first ``landmark``, or without one after the first event.
-
-    Features are what was known at that moment.
-    """
+    """Whether an activity happens."""
 
     kind: Literal["outcome"]
     activity: Activity
+    """Which one."""
+
     landmark: Activity | None = None
+    """It counts after this activity has first happened, without it after the first event. Features are what was known
+    then."""
 
     @property
     def words(self) -> str:
@@ -103,12 +109,15 @@ CYCLE_TIME = CycleTimeTarget()
 
 
 class ExplanationQuestion(BaseModel):
-    """The target, and how many months up to its own the record of a month looks back on."""
+    """What is explained, and from which cases."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     target: Target = CYCLE_TIME
+    """What is explained of each case."""
+
     window_months: Annotated[int, Field(ge=1, le=120)] = ExplainConfig.window_months
+    """How many months up to its own the record of a month looks back on."""
 
     def config(self) -> ExplainConfig:
         """The configuration that answers it."""

@@ -17,12 +17,21 @@ Month = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
 class Side(BaseModel):
     """Cases that started in the months ``from`` to ``to`` (both included) and pass the filters."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, use_attribute_docstrings=True
+    )
 
     name: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    """What the side is called; needed with filters."""
+
     first: Month | None = Field(None, alias="from")
+    """The first month, such as 2025-01."""
+
     last: Month | None = Field(None, alias="to")
+    """The last month, included."""
+
     filters: Filters = ()
+    """Which of the period's cases are on the side."""
 
     @model_validator(mode="after")
     def _selects_something(self) -> Self:
@@ -54,10 +63,13 @@ class Side(BaseModel):
 class Comparison(BaseModel):
     """What changed from the ``reference`` to the ``compared`` cases of an analysis."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     reference: Side
+    """The cases that are compared with."""
+
     compared: Side
+    """The cases that are compared; they have none in common with the others."""
 
     @model_validator(mode="after")
     def _sides_differ(self) -> Self:

@@ -25,20 +25,24 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_one_or_many), Field(min_leng
 
 
 class _Filter(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, use_attribute_docstrings=True
+    )
 
 
 class TimeFilter(_Filter):
-    """Where a case lies in time, ``from`` <= t < ``to``.
-
-    contained: all its events are inside; intersecting: it began before ``to`` and ended at ``from`` or later;
-    started: its first event is inside; ended: its last event is inside.
-    """
+    """Where a case lies in time, ``from`` <= t < ``to``."""
 
     kind: Literal["time"]
     mode: Literal["contained", "intersecting", "started", "ended"]
+    """contained: all its events are inside; intersecting: it began before ``to`` and ended at ``from`` or later;
+    started: its first event is inside; ended: its last event is inside."""
+
     start: AwareDatetime | None = Field(None, alias="from")
+    """The beginning, with its offset from UTC; without it there is none."""
+
     end: AwareDatetime | None = Field(None, alias="to")
+    """The end, excluded; without it there is none."""
 
     @model_validator(mode="after")
     def _is_a_range(self) -> Self:
@@ -59,12 +63,17 @@ class TimeFilter(_Filter):
 
 
 class ActivitiesFilter(_Filter):
-    """with: the case has at least one of the activities (``match: all``: each of them); without: it has none."""
+    """Whether the case has activities."""
 
     kind: Literal["activities"]
     mode: Literal["with", "without"]
+    """with: it has them; without: it has none of them."""
+
     activities: Names
+    """One name or several."""
+
     match: Literal["any", "all"] = "any"
+    """For mode ``with``: at least one of them, or each."""
 
     @model_validator(mode="after")
     def _without_has_one_meaning(self) -> Self:
@@ -74,12 +83,17 @@ class ActivitiesFilter(_Filter):
 
 
 class FollowsFilter(_Filter):
-    """One of ``from`` is followed by one of ``to``: eventually (anywhere later) or directly (as the next event)."""
+    """One activity of ``from`` is followed by one of ``to``."""
 
     kind: Literal["follows"]
     mode: Literal["eventually", "directly"]
+    """eventually: anywhere later; directly: as the next event."""
+
     source: Names = Field(alias="from")
+    """The earlier activity, one name or several."""
+
     target: Names = Field(alias="to")
+    """The later activity, one name or several."""
 
 
 class StartActivityFilter(_Filter):
@@ -87,6 +101,7 @@ class StartActivityFilter(_Filter):
 
     kind: Literal["start_activity"]
     activities: Names
+    """One name or several."""
 
 
 class EndActivityFilter(_Filter):
@@ -94,22 +109,30 @@ class EndActivityFilter(_Filter):
 
     kind: Literal["end_activity"]
     activities: Names
+    """One name or several."""
 
 
 class AttributeFilter(_Filter):
-    """An attribute's value: one of ``in``, a number from ``min`` to ``max``, or missing (``null``).
-
-    level case: the value at the case's first event; level event: at any of its events, and ``null: true`` says that
-    no event has one. An empty text is a missing value. A value that is no number is in no range.
-    """
+    """An attribute's value: one of ``in``, a number from ``min`` to ``max``, or missing (``null``)."""
 
     kind: Literal["attribute"]
     level: Literal["case", "event"] = "case"
+    """case: the value at the case's first event; event: at any of its events."""
+
     name: Annotated[str, Field(min_length=1)]
+    """The attribute."""
+
     values: Names | None = Field(None, alias="in")
+    """The value is one of these texts."""
+
     min: Number | None = None
+    """It is this number or a larger one. A value that is no number is in no range."""
+
     max: Number | None = None
+    """It is this number or a smaller one."""
+
     null: bool | None = None
+    """true: the value is missing or an empty text (level event: at every event); false: there is one."""
 
     @model_validator(mode="after")
     def _has_one_condition(self) -> Self:
@@ -125,18 +148,24 @@ class PerformerFilter(_Filter):
 
     kind: Literal["resource"]
     column: Literal["resource_id", "role", "org_unit", "system"] = "resource_id"
+    """Where the values are looked for."""
+
     values: Names = Field(alias="in")
+    """One value or several."""
 
 
 class VariantsFilter(_Filter):
-    """The most frequent variants: the ``top`` k, or so many that they cover this share of the cases (0 to 1).
+    """The case's path is one of the most frequent ones.
 
     Of the cases that the filters before this one have left; of equally frequent variants, the smaller hash first.
     """
 
     kind: Literal["variants"]
     top: Annotated[int, Field(ge=1)] | None = None
+    """So many variants."""
+
     coverage: Annotated[float, Field(gt=0, le=1)] | None = None
+    """So many that they cover this share of the cases."""
 
     @model_validator(mode="after")
     def _has_one_measure(self) -> Self:
@@ -150,7 +179,10 @@ class CycleTimeFilter(_Filter):
 
     kind: Literal["cycle_time"]
     min_seconds: Annotated[Number, Field(ge=0)] | None = None
+    """At least so many."""
+
     max_seconds: Annotated[Number, Field(ge=0)] | None = None
+    """At most so many."""
 
     @model_validator(mode="after")
     def _is_a_range(self) -> Self:
@@ -163,7 +195,10 @@ class CaseSizeFilter(_Filter):
 
     kind: Literal["case_size"]
     min: Count | None = None
+    """At least so many."""
+
     max: Count | None = None
+    """At most so many."""
 
     @model_validator(mode="after")
     def _is_a_range(self) -> Self:
@@ -180,6 +215,7 @@ class StateFilter(_Filter):
         BeforeValidator(_one_or_many),
         Field(min_length=1),
     ] = Field(alias="in")
+    """One state or several."""
 
 
 class AllFilter(_Filter):
@@ -187,6 +223,7 @@ class AllFilter(_Filter):
 
     kind: Literal["all"]
     of: Annotated[tuple["Filter", ...], Field(min_length=1, max_length=MOST_FILTERS)]
+    """The filters."""
 
 
 class AnyFilter(_Filter):
@@ -194,6 +231,7 @@ class AnyFilter(_Filter):
 
     kind: Literal["any"]
     of: Annotated[tuple["Filter", ...], Field(min_length=1, max_length=MOST_FILTERS)]
+    """The filters."""
 
 
 class NotFilter(_Filter):
@@ -201,6 +239,7 @@ class NotFilter(_Filter):
 
     kind: Literal["not"]
     of: "Filter"
+    """The filter."""
 
 
 Filter = Annotated[
