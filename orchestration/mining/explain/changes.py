@@ -6,7 +6,8 @@ not: the difference of the target (``mix``).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from math import erfc, sqrt
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -45,18 +46,40 @@ class FrequencyChange:
     standard_error: float
 
 
+Change = TypeVar("Change", TransitionChange, FrequencyChange)
+
+
+@dataclass(frozen=True)
+class Changes(Generic[Change]):
+    """What changed beyond chance, the largest change first, among so many things that were looked at."""
+
+    found: list[Change]
+    looked_at: int
+
+    def fit(self, config: ExplainConfig) -> dict[str, Any]:
+        """How many there are, and how many there would be by chance if the sides were alike (normal quantile)."""
+        by_chance = self.looked_at * erfc(config.least_change_errors / sqrt(2))
+        return {
+            "looked_at": self.looked_at,
+            "beyond_chance": len(self.found),
+            "expected_by_chance": by_chance,
+            "baseline": "no difference between the sides",
+        }
+
+
 def transition_changes(
     reference: CaseSet, compared: CaseSet, labels: Labels, config: ExplainConfig
-) -> list[TransitionChange]:
-    """The transitions whose time per case changed beyond chance, the largest change first."""
+) -> Changes[TransitionChange]:
+    """The transitions whose time per case changed."""
     sides = [_times(cases, len(labels["activity"])) for cases in (reference, compared)]
     sizes = (len(reference), len(compared))
-    found = []
+    found, looked_at = [], 0
     for key in sorted(sides[0].keys() | sides[1].keys()):
         visits = [side.get(key, (0, 0, 0.0, 0.0)) for side in sides]
         cases = (visits[0][0], visits[1][0])
         if max(cases) < config.value_cases:
             continue
+        looked_at += 1
         means = [total / size for (*_, total, _), size in zip(visits, sizes, strict=True)]
         variances = [
             (squares - size * mean**2) / (size - 1) / size
@@ -81,13 +104,13 @@ def transition_changes(
             )
         )
     found.sort(key=lambda change: (-abs(change.change_seconds), change.source, change.target))
-    return found[: config.most_changes]
+    return Changes(found, looked_at)
 
 
 def activity_changes(
     reference: CaseSet, compared: CaseSet, labels: Labels, config: ExplainConfig
-) -> list[FrequencyChange]:
-    """The activities that other shares of the cases have, beyond chance."""
+) -> Changes[FrequencyChange]:
+    """The activities that other shares of the cases have."""
     counts = [
         dict(enumerate(np.bincount(cases.visits["activity"], minlength=len(labels["activity"])).tolist()))
         for cases in (reference, compared)
@@ -99,8 +122,8 @@ def activity_changes(
 
 def path_changes(
     reference: CaseSet, compared: CaseSet, labels: Labels, config: ExplainConfig
-) -> list[FrequencyChange]:
-    """The whole paths (variants) that other shares of the cases take, beyond chance."""
+) -> Changes[FrequencyChange]:
+    """The whole paths (variants) that other shares of the cases take."""
     counts = [_paths(cases) for cases in (reference, compared)]
     names = {
         path: _path_name([labels["activity"][code] for code in path])
@@ -114,12 +137,13 @@ def _frequency_changes(
     sizes: tuple[int, int],
     names: Mapping[Any, str],
     config: ExplainConfig,
-) -> list[FrequencyChange]:
-    found = []
+) -> Changes[FrequencyChange]:
+    found, looked_at = [], 0
     for key in sorted(names):
         cases = (counts[0].get(key, 0), counts[1].get(key, 0))
         if max(cases) < config.value_cases:
             continue
+        looked_at += 1
         shares = (cases[0] / sizes[0], cases[1] / sizes[1])
         # Two cases more, one of them with it: no share is so certain that its standard error is 0 (Agresti, Caffo).
         smoothed = [(case + 1) / (size + 2) for case, size in zip(cases, sizes, strict=True)]
@@ -131,7 +155,7 @@ def _frequency_changes(
         if abs(shares[1] - shares[0]) > config.least_change_errors * error:
             found.append(FrequencyChange(names[key], cases, shares, shares[1] - shares[0], error))
     found.sort(key=lambda change: (-abs(change.change), change.name))
-    return found[: config.most_changes]
+    return Changes(found, looked_at)
 
 
 def _times(cases: CaseSet, activities: int) -> dict[tuple[int, int], tuple[int, int, float, float]]:

@@ -13,7 +13,14 @@ import numpy as np
 
 from orchestration.mining.explain.bottleneck import candidate_of
 from orchestration.mining.explain.cases import CaseSet, Floats, join_cases
-from orchestration.mining.explain.changes import activity_changes, path_changes, transition_changes
+from orchestration.mining.explain.changes import (
+    Changes,
+    FrequencyChange,
+    TransitionChange,
+    activity_changes,
+    path_changes,
+    transition_changes,
+)
 from orchestration.mining.explain.config import ExplainConfig
 from orchestration.mining.explain.feature_choice import learn_features
 from orchestration.mining.explain.features import KNOWN_AT_START
@@ -90,13 +97,16 @@ def compare(
     if refusal:
         return rows
     samples = reference.sample, compared.sample
-    for part, changes in (
-        ("transitions", transition_changes(*samples, labels, config)),
-        ("activities", activity_changes(*samples, labels, config)),
-        ("paths", path_changes(*samples, labels, config)),
-    ):
-        row = _row(target, sides, part, {"changes": [asdict(change) for change in changes]}, config)
-        rows.append(replace(row, summary=narrator.tell_changes(part, reference.name, compared.name, changes)))
+    found_changes: dict[str, Changes[TransitionChange] | Changes[FrequencyChange]] = {
+        "transitions": transition_changes(*samples, labels, config),
+        "activities": activity_changes(*samples, labels, config),
+        "paths": path_changes(*samples, labels, config),
+    }
+    for part, changes in found_changes.items():
+        shown = changes.found[: config.most_changes]
+        figures = {"changes": [asdict(change) for change in shown], "fit": changes.fit(config)}
+        summary = narrator.tell_changes(part, reference.name, compared.name, shown)
+        rows.append(replace(_row(target, sides, part, figures, config), summary=summary))
     return rows
 
 
@@ -134,6 +144,8 @@ def _difference(
     rates = rate_changes(rest, is_compared, candidates, config)
     difference, interval = mean_difference(values[is_compared], values[~is_compared])
     within, _ = mean_difference(rest[is_compared], rest[~is_compared])
+    left = rest - np.where(is_compared, rest[is_compared].mean(), rest[~is_compared].mean())
+    variance = float(values.var())
     return Difference(
         means=(float(values[~is_compared].mean()), float(values[is_compared].mean())),
         cases=(len(sides[0]), len(sides[1])),
@@ -144,6 +156,7 @@ def _difference(
         within=within,
         within_error=standard_error(rest[is_compared], rest[~is_compared]),
         rates=rates,
+        explained_variance=1 - float(left.var()) / variance if variance else 0.0,
     )
 
 
@@ -151,10 +164,11 @@ def _figures(target: Target, found: Difference | None, refusal: str | None) -> d
     """The difference as JSON; names end in the target's unit."""
     status = {"status": "explained" if found else "not_explained", "reason": refusal}
     if found is None:
-        return status
+        return {**status, "fit": None}
     unit = target.unit
     return {
         **status,
+        "fit": {"explained_variance": found.explained_variance, "baseline": "mean of both sides' cases"},
         "cases": found.cases,
         f"means_{unit}": found.means,
         f"difference_{unit}": found.difference,

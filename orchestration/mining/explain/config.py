@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
-EXPLAIN_VERSION = "explain-3"
+EXPLAIN_VERSION = "explain-4"
 """Names the features and the algorithm; raise it when the same input would give another result."""
 
 VERSIONS = {"explain": EXPLAIN_VERSION, "lightgbm": version("lightgbm"), "numpy": version("numpy")}

@@ -53,7 +53,10 @@ class RateChange:
 
 @dataclass(frozen=True)
 class Difference:
-    """The difference of the target's means: what the mix of cases makes, and what is left at equal attributes."""
+    """The difference of the target's means: what the mix of cases makes, and what is left at equal attributes.
+
+    `explained_variance` is the share of the values' variance that side and mix go with.
+    """
 
     means: tuple[float, float]
     cases: tuple[int, int]
@@ -64,6 +67,7 @@ class Difference:
     within: float
     within_error: float
     rates: Sequence[RateChange]
+    explained_variance: float
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,41 @@ def test_every_row_tells_what_it_is_about(changed, told):
         assert "caus" not in row.summary
 
 
+def test_the_fit_of_the_difference_is_what_side_and_mix_go_with(changed, told):
+    fit = told[0].features["fit"]
+    # Of side and region alone, as SQL counts it: the South takes longer on both sides.
+    of_cells = changed.execute(
+        f"""
+        with cases as (
+            select cycle_time_us / 1e6 as seconds, start_ts >= {HALF} as late, region
+            from cases join (
+                select global_case_id, arg_min(attributes->>'region', (timestamp, tie_order)) as region
+                from events group by all
+            ) using (global_case_id)
+        ), cells as (select count(*) as n, avg(seconds) as mean from cases group by late, region)
+        select (select sum(n * mean * mean) / sum(n) - pow(sum(n * mean) / sum(n), 2) from cells)
+            / (select var_pop(seconds) from cases)
+        """
+    ).fetchone()[0]
+    assert fit["baseline"] == "mean of both sides' cases"
+    assert fit["explained_variance"] == pytest.approx(of_cells, abs=0.01)
+    assert of_cells > 0.1
+
+
+def test_the_fit_of_changes_counts_what_was_looked_at_and_what_chance_would_give(changed, told):
+    fits = {row.features["part"]: row.features["fit"] for row in told[1:]}
+    names = changed.execute(
+        f"select activity from events join cases using (global_case_id) group by activity "
+        f"having greatest(count(distinct global_case_id) filter (start_ts < {HALF}), "
+        f"count(distinct global_case_id) filter (start_ts >= {HALF})) >= {CONFIG.value_cases}"
+    ).fetchall()
+    assert fits["activities"]["looked_at"] == len(names)
+    for row, fit in zip(told[1:], fits.values(), strict=True):
+        assert fit["looked_at"] >= fit["beyond_chance"] >= len(row.features["changes"]) > 0
+        # Beyond four standard errors lie 63 of a million.
+        assert fit["expected_by_chance"] == pytest.approx(63.3e-6 * fit["looked_at"], rel=1e-2)
+
+
 def test_working_time_is_told_as_such(changed, told):
     working = _told(changed, f"start_ts < {HALF}", f"start_ts >= {HALF}", narrator=Narrator(is_working=True))
     assert [row.features for row in working] == [row.features for row in told]
@@ -121,6 +156,8 @@ def test_two_random_halves_differ_in_nothing(changed):
     assert told[0].features["mix"] == told[0].features["rates"] == []
     assert abs(told[0].features["difference_seconds"]) < 4 * told[0].features["standard_error_seconds"]
     assert [row.features["changes"] for row in told[1:]] == [[], [], []]
+    assert [row.features["fit"]["beyond_chance"] for row in told[1:]] == [0, 0, 0]
+    assert told[0].features["fit"]["explained_variance"] < 0.01
     assert "no change of paths is beyond chance" in told[3].summary
 
 
@@ -148,6 +185,7 @@ def test_what_cannot_be_compared_is_refused_with_the_reason(changed, compared, s
     (row,) = _told(changed, f"start_ts < {HALF}", compared, shared=shared)
     assert row.features["status"] == "not_explained"
     assert reason in row.features["reason"]
+    assert row.features["fit"] is None
     assert reason in row.summary
 
 
