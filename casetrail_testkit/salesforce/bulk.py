@@ -17,14 +17,14 @@ from casetrail_testkit.clock import WITH_MILLISECONDS
 from casetrail_testkit.messages import Request, Response, json_response
 from casetrail_testkit.result_file import ResultFile
 from casetrail_testkit.salesforce import soql
-from casetrail_testkit.salesforce.catalog import Field
+from casetrail_testkit.salesforce.catalog import Field, SObject
 from casetrail_testkit.salesforce.errors import refuse
 from casetrail_testkit.salesforce.ids import record_id
 from casetrail_testkit.salesforce.limits import Limits
 from casetrail_testkit.salesforce.oauth import USER_ID
 from casetrail_testkit.salesforce.rest import queryable, source
 from casetrail_testkit.salesforce.store import SalesforceStore
-from casetrail_testkit.tables import Row, quoted
+from casetrail_testkit.tables import Row
 
 KEPT = timedelta(days=7)
 DELIMITERS = {"COMMA": ",", "TAB": "\t", "SEMICOLON": ";", "PIPE": "|", "CARET": "^", "BACKQUOTE": "`"}
@@ -87,7 +87,7 @@ class BulkJobs:
                 raise refuse(400, "LIMIT_EXCEEDED", f"Max bulk v2 query {what} per 24 hrs has been exceeded")
         asked = _asked(request)
         query = soql.parse(asked["query"])
-        selection = soql.select(query, queryable(self.store, query.object))
+        selection = soql.select(query, queryable(self.store, query.object), self.store.objects)
         _require_bulk(selection)
         now = self.store.clock.now()
         job = Job(
@@ -189,7 +189,7 @@ class BulkJobs:
         job.result, job.state = result, "JobComplete"
 
     def _rows(self, job: Job) -> Iterator[Row]:
-        columns = ", ".join(map(_as_text, job.selection.fields))
+        columns = ", ".join(_as_text(job.selection.definition, one) for one in job.selection.fields)
         behind = source(self.store, job.selection, job.operation == "queryAll")
         return self.store.tables.read(f"select {columns} from {behind}", job.selection.parameters)
 
@@ -231,8 +231,8 @@ def _require_bulk(selection: soql.Selection) -> None:
         raise refuse(400, "API_ERROR", "Selecting compound data not supported in Bulk Query")
 
 
-def _as_text(one: Field) -> str:
-    column = quoted(one.name)
+def _as_text(definition: SObject, one: Field) -> str:
+    column = soql.column(definition, one)
     return f"case {column} when 1 then 'true' when 0 then 'false' end" if one.type == "boolean" else column
 
 

@@ -111,7 +111,13 @@ def standard_objects() -> list[SObject]:
             "005",
             fields_of(f"Username Name Email:email IsActive:boolean UserRoleId:UserRole {STAMPS}"),
         ),
-        sobject("UserRole", "00E", fields_of("Name DeveloperName ParentRoleId:UserRole")),
+        sobject(
+            "UserRole",
+            "00E",
+            fields_of(
+                "Name DeveloperName ParentRoleId:UserRole LastModifiedDate:datetime SystemModstamp:datetime"
+            ),
+        ),
         sobject("RecordType", "012", fields_of(f"Name DeveloperName SobjectType IsActive:boolean {STAMPS}")),
         sobject(
             "Account",

@@ -37,7 +37,7 @@ class Cursors:
     def query(self, request: Request, version: str, *, with_deleted: bool) -> Response:
         """Answer ``query?q=`` or ``queryAll?q=``."""
         query = soql.parse(request.query.get("q", ""))
-        selection = soql.select(query, queryable(self.store, query.object))
+        selection = soql.select(query, queryable(self.store, query.object), self.store.objects)
         if not query.columns:
             counted = self.store.tables.first(
                 f"select count(*) from (select 1 from {source(self.store, selection, with_deleted)})",
@@ -105,15 +105,30 @@ def _json_rows(
     columns = ["Id"]
     shown = []
     for one in selection.fields:
-        shown.append((one.name, one.type, len(columns)))
-        columns += _parts(definition, one) if one.type == "address" else [one.name]
-    sql = f"select {', '.join(map(quoted, columns))} from {source(store, selection, with_deleted)}"
+        shown.append((one, len(columns)))
+        if one.type == "address":
+            columns += map(quoted, _parts(definition, one))
+        else:
+            columns.append(soql.column(definition, one))
+        if isinstance(one, soql.ParentField):
+            columns.append(quoted(one.through))
+    sql = f"select {', '.join(columns)} from {source(store, selection, with_deleted)}"
     for row in store.tables.read(sql, selection.parameters):
-        url = f"/services/data/{version}/sobjects/{definition.name}/{row[0]}"
-        record: dict[str, Any] = {"attributes": {"type": definition.name, "url": url}}
-        for name, kind, place in shown:
-            record[name] = _json_value(definition, name, kind, row, place)
+        record: dict[str, Any] = {"attributes": _attributes(version, definition.name, row[0])}
+        for one, place in shown:
+            value = _json_value(definition, one.name, one.type, row, place)
+            if not isinstance(one, soql.ParentField):
+                record[one.name] = value
+            elif row[place + 1] is None:
+                record[one.name.partition(".")[0]] = None
+            else:
+                attributes = {"attributes": _attributes(version, one.parent, row[place + 1])}
+                record.setdefault(one.name.partition(".")[0], attributes)[one.of_parent] = value
         yield json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b",\n"
+
+
+def _attributes(version: str, name: str, record: str) -> dict[str, str]:
+    return {"type": name, "url": f"/services/data/{version}/sobjects/{name}/{record}"}
 
 
 def _parts(definition: SObject, compound: Field) -> list[str]:

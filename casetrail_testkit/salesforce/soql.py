@@ -2,10 +2,11 @@
 
 ``SELECT columns | count() FROM Object [WHERE comparison AND ...] [ORDER BY column [ASC|DESC] [NULLS FIRST|LAST], ...]
 [LIMIT n]``. Literals must have the field's type, as in an org: a quoted time is refused, a date for a time too.
+A column may be a field of the record that a reference points to, such as ``CreatedBy.Name``; conditions may not.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -59,6 +60,21 @@ class Query:
     order: tuple[tuple[str, bool, bool], ...] = ()
     """Field, whether descending, whether nulls come first."""
     limit: int | None = None
+
+
+@dataclass(frozen=True)
+class ParentField(Field):
+    """A field of the record that a reference points to.
+
+    Attributes:
+        through: The reference, such as CreatedById.
+        parent: The object that it points to.
+        of_parent: The field's name there.
+    """
+
+    through: str = ""
+    parent: str = ""
+    of_parent: str = ""
 
 
 @dataclass
@@ -200,14 +216,17 @@ def _tokens(text: str) -> Iterator[tuple[str, str]]:
         yield str(found.lastgroup), found[str(found.lastgroup)]
 
 
-def select(query: Query, definition: SObject) -> Selection:
-    """Check the names and types of a query against its object.
+def select(query: Query, definition: SObject, objects: Mapping[str, SObject]) -> Selection:
+    """Check the names and types of a query against its object, and those that it refers to (by lower-case name).
 
     Raises:
         Refusal: INVALID_FIELD.
     """
     parameters: list[Any] = []
-    fields = [_known(definition, name) for name in query.columns]
+    fields = [
+        _of_parent(definition, name, objects) if "." in name else _known(definition, name)
+        for name in query.columns
+    ]
     conditions = [_condition(definition, comparison, parameters) for comparison in query.where]
     ordering = [_ordering(definition, *order) for order in query.order]
     return Selection(
@@ -216,6 +235,33 @@ def select(query: Query, definition: SObject) -> Selection:
         "".join(f" and {condition}" for condition in conditions),
         ", ".join([*ordering, "_row"]) + (f" limit {query.limit}" if query.limit is not None else ""),
         parameters,
+    )
+
+
+def column(definition: SObject, one: Field) -> str:
+    """SQL of a selected field."""
+    if not isinstance(one, ParentField):
+        return quoted(one.name)
+    return (
+        f"(select parent.{quoted(one.of_parent)} from {quoted(one.parent)} as parent "
+        f"where parent.Id = {quoted(definition.name)}.{quoted(one.through)})"
+    )
+
+
+def _of_parent(definition: SObject, path: str, objects: Mapping[str, SObject]) -> Field:
+    relationship, _, name = path.partition(".")
+    custom = relationship.lower().endswith("__r")
+    through = definition.field(f"{relationship[:-3]}__c" if custom else f"{relationship}Id")
+    if through is None or through.references is None:
+        raise refuse(400, "INVALID_FIELD", f"Didn't understand relationship '{relationship}' in field path.")
+    parent = objects[through.references.lower()]
+    found = _known(parent, name)
+    return ParentField(
+        f"{relationship}.{found.name}",
+        found.type,
+        through=through.name,
+        parent=parent.name,
+        of_parent=found.name,
     )
 
 

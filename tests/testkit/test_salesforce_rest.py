@@ -437,3 +437,23 @@ def test_a_merge_happens_whole_or_not_at_all(salesforce: SalesforceServer) -> No
     with pytest.raises(ValueError, match="no record 00Qnobody"):
         salesforce.store.merge("Lead", "00Qnobody", lead)
     assert [row["Id"] for row in salesforce.store.rows("Lead")] == [lead]
+
+
+# --- fields of parents
+
+
+def test_a_query_shows_fields_of_the_record_that_a_reference_points_to(
+    salesforce: SalesforceServer, org: httpx.Client
+) -> None:
+    ann = salesforce.store.create("User", {"Name": "Ann", "Email": "ann@acme.example"})
+    salesforce.store.create("Lead", {"LastName": "A", "OwnerId": ann})
+    salesforce.store.create("Lead", {"LastName": "B"})
+    owned, free = query(org, "SELECT LastName, Owner.Name, owner.email FROM Lead ORDER BY LastName")[
+        "records"
+    ]
+    assert owned["Owner"]["attributes"]["type"] == "User"
+    assert (owned["Owner"]["Name"], owned["owner"]["Email"]) == ("Ann", "ann@acme.example")
+    assert free["Owner"] is None
+    for unknown in ("Company.Name", "Owner.Nothing", "Nothing.Name"):
+        answer = org.get("/query", params={"q": f"SELECT {unknown} FROM Lead"})
+        assert error(answer) == (400, "INVALID_FIELD")
