@@ -1,0 +1,399 @@
+"""The type ``salesforce`` against the test server: nothing of an org is lost or doubled, whatever goes wrong."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from casetrail_testkit import SalesforceServer
+from casetrail_testkit.salesforce.catalog import Field
+from orchestration.sources.errors import QuotaExhausted, TransientError
+from orchestration.sources.types.salesforce import bulk, reading
+from tests.sources.salesforce_org import NOON, Connected, Crash, load_leads, opened_org, stamp
+
+Connect = Callable[..., Connected]
+
+
+@pytest.fixture
+def org() -> Iterator[SalesforceServer]:
+    with opened_org() as server:
+        yield server
+
+
+@pytest.fixture
+def connect(org: SalesforceServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Connect:
+    monkeypatch.setattr(bulk, "FIRST_PAUSE", 0.0)
+    return lambda *streams, **changes: Connected(org, tmp_path, streams=streams or ("Lead",), **changes)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bulk from the eleventh record on, in pages of 10 and windows of 60; checkpoints after each page."""
+    monkeypatch.setattr("orchestration.sources.types.salesforce.CHECKPOINT_ROWS", 1)
+    monkeypatch.setattr(reading, "REST_ROWS", 10)
+    monkeypatch.setattr(reading, "BULK_WINDOW_ROWS", 60)
+    monkeypatch.setattr(reading, "WHOLE_WINDOW_ROWS", 40)
+    monkeypatch.setattr(bulk, "PAGE_ROWS", 10)
+
+
+def truth(org: SalesforceServer, name: str = "Lead") -> list[str]:
+    return sorted(row["Id"] for row in org.store.rows(name))
+
+
+def asked(org: SalesforceServer, part: str) -> list[str]:
+    return [served.target for served in org.requests if part in served.target]
+
+
+@pytest.mark.parametrize("count", [0, 1, 10, 11, 25, 300])
+def test_a_first_read_brings_every_record_once_by_rest_or_bulk(
+    org: SalesforceServer, connect: Connect, small: None, count: int
+) -> None:
+    load_leads(org, count)
+    connected = connect()
+    connected.sync()
+    assert connected.ids("Lead") == truth(org)
+    assert len(set(connected.ids("Lead"))) == count
+    assert bool(asked(org, "jobs/query")) == (count > 10)
+    assert connected.duplicates == 0
+
+
+def test_values_are_the_same_by_rest_and_by_bulk(
+    org: SalesforceServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = 'a "quoted", \r\n and \r lone\x00 ü漢 \\N \t'
+    values: dict[str, Any] = {"Name": odd, "Amount": 1250.5, "Probability": 40.0, "IsClosed": False}
+    org.store.create("Opportunity", {**values, "CloseDate": "2026-03-09", "StageName": "Quote"})
+    org.store.add_field("Opportunity", Field("Note__c"))
+    org.clock.advance(120)
+    by_rest, by_bulk = connect("Opportunity"), connect("Opportunity")
+    by_rest.sync()
+    monkeypatch.setattr(reading, "REST_ROWS", 0)
+    by_bulk.sync()
+    assert asked(org, "jobs/query")
+    assert by_rest.rows == by_bulk.rows
+    (row,) = by_rest.rows["Opportunity"]
+    expected = {
+        "Name": odd, "Amount": "1250.5", "Probability": "40", "IsClosed": "false", "CloseDate": "2026-03-09",
+        "CreatedDate": stamp(0), "Note__c": None,
+    }  # fmt: skip
+    assert {name: row[name] for name in expected} == expected
+    assert len(row["Id"] or "") == 18
+    assert "ExpectedRevenue" not in row, "a formula is not read by itself"
+    assert "Description" not in row, "nor is a long text"
+
+
+def test_changes_come_once_with_ties_and_late_commits(org: SalesforceServer, connect: Connect) -> None:
+    first = [org.store.create("Lead", {"LastName": "A"}) for _ in range(3)]
+    org.clock.advance(120)
+    connected = connect()
+    connected.sync()
+    connected.sync()
+    assert (connected.ids("Lead"), connected.pulls) == (sorted(first), 1)
+    # In the very second of the newest that was read, and stamped before it but seen after it.
+    late = org.store.create("Lead", {"LastName": "Late"}, commits_in=400)
+    org.clock.advance(100)
+    tie = org.store.create("Lead", {"LastName": "Tie"})
+    org.clock.advance(61)
+    connected.sync()
+    org.store.load("Lead", ["LastName", "SystemModstamp"], [["Tie too", stamp(220)]])
+    org.clock.advance(300)
+    connected.sync()
+    assert connected.ids("Lead") == truth(org)
+    assert {late, tie} <= set(connected.ids("Lead"))
+    org.store.update("Lead", tie, {"Status": "Working"})
+    org.clock.advance(61)
+    connected.sync()
+    assert [row["Status"] for row in connected.rows["Lead"] if row["Id"] == tie] == [None, "Working"]
+    pulls = connected.pulls
+    connected.sync()
+    assert connected.pulls == pulls, "nothing new is no pull"
+
+
+def test_what_is_younger_than_the_lag_waits_by_the_clock_of_the_org(
+    org: SalesforceServer, connect: Connect
+) -> None:
+    org.store.create("Lead", {"LastName": "Young"})
+    connected = connect()
+    org.clock.advance(60)
+    connected.sync()
+    assert connected.ids("Lead") == []
+    org.clock.advance(1)
+    connected.sync()
+    assert connected.ids("Lead") == truth(org)
+
+
+def test_a_start_leaves_out_what_is_older_and_an_earlier_one_reads_anew(
+    org: SalesforceServer, connect: Connect
+) -> None:
+    load_leads(org, 24, span=86_400)
+    connected = connect()
+    half = NOON - timedelta(hours=12)
+    connected.sync(start=half)
+    assert len(connected.ids("Lead")) == 12
+    connected.sync(start=half)
+    connected.sync()
+    assert set(connected.ids("Lead")) == set(truth(org))
+
+
+def test_a_crash_in_a_bulk_job_goes_on_behind_the_last_page(
+    org: SalesforceServer, connect: Connect, small: None
+) -> None:
+    load_leads(org, 55)
+    connected = connect()
+    with pytest.raises(Crash):
+        connected.sync(crash_at_page=4)
+    assert len(connected.ids("Lead")) == 30
+    before = len(org.requests)
+    connected.sync()
+    assert connected.ids("Lead") == truth(org)
+    assert connected.duplicates <= 1
+    again = [served for served in org.requests[before:] if "jobs/query" in served.target]
+    assert not [served for served in again if served.method == "POST"], "the job is not asked for again"
+    assert [served.target.count("locator=") for served in again if "results" in served.target] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("change", ["gone", "expired", "version", "fields"])
+def test_a_bulk_job_that_cannot_be_gone_on_with_is_begun_again(
+    org: SalesforceServer, connect: Connect, small: None, change: str
+) -> None:
+    load_leads(org, 55)
+    connected = connect()
+    with pytest.raises(Crash):
+        connected.sync(crash_at_page=4)
+    match change:
+        case "gone":
+            org.faults.add(
+                path="jobs/query/750", times=1, status=404, json=[{"errorCode": "NOT_FOUND", "message": ""}]
+            )
+        case "expired":
+            org.clock.advance(8 * 86_400)
+        case "version":
+            connected.config = connected.config.model_copy(update={"api_version": "63.0"})
+        case "fields":
+            org.store.add_field("Lead", Field("Region__c"))
+    connected.sync()
+    assert connected.ids("Lead") == truth(org)
+    assert connected.duplicates >= 30
+
+
+def test_a_session_that_ends_in_mid_download_is_renewed(
+    org: SalesforceServer, connect: Connect, small: None
+) -> None:
+    load_leads(org, 300)
+    for path, nth in (("results", 2), ("results", 7), ("jobs/query/750[^/]*$", 3), ("count", 2)):
+        org.faults.add(path=path, nth=nth, effects=["expire_tokens"])
+    connected = connect()
+    connected.sync()
+    assert connected.ids("Lead") == truth(org)
+    assert connected.duplicates == 0
+
+
+DONE = {"state": "JobComplete"}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"path": "results", "nth": 2, "truncate_after": 700},
+        {"path": "results", "nth": 2, "truncate_after": 703},
+        {"path": "results", "nth": 3, "drop_after": 150},
+        {"path": "results", "nth": 2, "status": 200, "text": "<html>Maintenance</html>"},
+        {"path": "results", "nth": 2, "status": 503, "headers": {"Retry-After": "5"}},
+        {"path": "describe", "nth": 1, "truncate_after": 300},
+        {"path": "jobs/query/750[^/]*$", "nth": 1, "status": 200, "text": "<html>Maintenance</html>"},
+        {"path": "jobs/query/750[^/]*$", "nth": 2, "status": 200, "json": {**DONE, "numberRecordsProcessed": 56}},
+        {"path": "count", "nth": 1, "status": 200, "json": {"done": True}},
+        {"path": "count", "nth": 1, "status": 500, "json": [{"errorCode": "UNKNOWN_EXCEPTION", "message": "x"}]},
+    ],
+)  # fmt: skip
+def test_a_damaged_answer_loses_and_doubles_nothing(
+    org: SalesforceServer, connect: Connect, small: None, fault: dict[str, Any]
+) -> None:
+    load_leads(org, 55)
+    org.faults.add(**fault)
+    connected = connect()
+    with pytest.raises(TransientError):
+        connected.sync()
+    ((_fault, fired),) = org.faults.fired()
+    assert fired == 1
+    connected.sync()
+    assert connected.ids("Lead") == truth(org)
+    assert len(set(connected.ids("Lead"))) == len(connected.ids("Lead"))
+
+
+def test_a_page_that_ends_within_a_record_is_not_taken(
+    org: SalesforceServer, connect: Connect, small: None
+) -> None:
+    """Wherever a page of CSV ends early, with the right end of a line or not, no value is cut."""
+    load_leads(org, 12)
+    whole = {row["Id"]: row["Company"] for row in org.store.rows("Lead")}
+    for cut in range(150, 900, 23):
+        connected = connect()
+        org.faults.clear()
+        org.faults.add(path="results", truncate_after=cut)
+        with pytest.raises(TransientError):
+            connected.sync()
+        assert all(whole[row["Id"]] == row["Company"] for row in connected.rows.get("Lead", []))
+
+
+def test_a_long_query_is_divided_until_it_is_answered(
+    org: SalesforceServer, connect: Connect, small: None
+) -> None:
+    load_leads(org, 50)
+    org.faults.add(
+        path="count", times=2, status=400, json=[{"errorCode": "QUERY_TIMEOUT", "message": "slow"}]
+    )
+    org.bulk.fail_next()
+    connected = connect()
+    connected.sync()
+    assert connected.ids("Lead") == truth(org)
+
+
+def test_what_bulk_does_not_serve_comes_by_rest(org: SalesforceServer, connect: Connect, small: None) -> None:
+    org.store.load(
+        "CaseStatus", ["MasterLabel", "SystemModstamp"], ([f"S{n}", stamp(-n * 60)] for n in range(2, 92))
+    )
+    connected = connect("CaseStatus")
+    connected.sync()
+    assert connected.ids("CaseStatus") == truth(org, "CaseStatus")
+    assert {
+        served.status for served in org.requests if served.method == "POST" and "jobs" in served.target
+    } == {400}
+
+
+def test_deleted_and_merged_records_become_tombstones(org: SalesforceServer, connect: Connect) -> None:
+    kept, gone, loser, purged = (org.store.create("Lead", {"LastName": n}) for n in "ABCD")
+    org.clock.advance(3600)
+    connected = connect()
+    connected.sync()
+    org.store.delete("Lead", gone)
+    org.store.merge("Lead", kept, loser)
+    org.clock.advance(3600)
+    connected.sync()
+    connected.sync()
+    assert connected.ids("Lead deleted") == sorted([gone, loser])
+    masters = {row["Id"]: row["MasterRecordId"] for row in connected.rows["Lead deleted"]}
+    assert masters == {gone: None, loser: kept}
+    # One that leaves the recycle bin before anybody looked is but an id.
+    org.store.delete("Lead", purged)
+    purge(org, purged)
+    org.clock.advance(3600)
+    connected.sync()
+    connected.sync()
+    assert connected.ids("Lead deleted") == sorted([gone, loser, purged])
+    assert connected.ids("Lead") == sorted([kept, kept, gone, loser, purged])
+
+
+def purge(org: SalesforceServer, record: str) -> None:
+    """Empty the recycle bin of a record, of whose deletion the log still tells."""
+    org.store.objects["lead"].recycles = True
+    org.faults.add(
+        path=f"queryAll.*{record}", times=0, status=200, json={"totalSize": 0, "done": True, "records": []}
+    )
+    org.store.delete("Lead", record, hard=True)
+    at = f"{org.clock.now():%Y-%m-%dT%H:%M:%S}.000+0000"
+    org.faults.add(
+        path="/deleted/?",
+        times=0,
+        status=200,
+        json={
+            "deletedRecords": [{"id": record[:15], "deletedDate": at}],
+            "earliestDateAvailable": at,
+            "latestDateCovered": f"{org.clock.now() + timedelta(hours=1):%Y-%m-%dT%H:%M:%S}.000+0000",
+        },
+    )
+
+
+def test_a_log_of_deletes_that_was_purged_is_told(org: SalesforceServer, connect: Connect) -> None:
+    org.store.create("Lead", {"LastName": "A"})
+    org.clock.advance(3600)
+    connected = connect()
+    connected.sync()
+    org.clock.advance(7200)
+    org.store.purge_delete_log("Lead")
+    org.clock.advance(60)
+    connected.sync()
+    assert connected.requests[-1]["Lead"]["deletes_not_told"][1] == "2026-03-04T15:00:00+00:00"
+
+
+def test_columns_that_come_and_go_stop_nothing(org: SalesforceServer, connect: Connect) -> None:
+    org.store.create("Lead", {"LastName": "A"})
+    org.clock.advance(3600)
+    connected = connect()
+    connected.sync()
+    org.store.add_field("Lead", Field("Region__c"))
+    second = org.store.create("Lead", {"LastName": "B", "Region__c": "North"})
+    org.clock.advance(3600)
+    connected.sync()
+    org.store.remove_field("Lead", "Region__c")
+    org.store.retype_field("Lead", "AnnualRevenue", "string")
+    org.store.create("Lead", {"LastName": "C", "AnnualRevenue": "much"})
+    org.clock.advance(3600)
+    connected.sync()
+    # Without a column that it had, a record that is read again is another version of itself.
+    assert set(connected.ids("Lead")) == set(truth(org))
+    assert {(row["Id"], row.get("Region__c")) for row in connected.rows["Lead"]} >= {(second, "North")}
+
+
+def test_an_object_that_may_not_be_read_holds_up_no_other(org: SalesforceServer, connect: Connect) -> None:
+    org.store.create("Lead", {"LastName": "A"})
+    org.store.create("Contact", {"LastName": "A"})
+    org.clock.advance(3600)
+    org.faults.add(
+        path="FROM Contact", times=0, status=403, json=[{"errorCode": "INSUFFICIENT_ACCESS", "message": "no"}]
+    )
+    connected = connect("Contact", "Lead")
+    with pytest.raises(TransientError, match="Contact: INSUFFICIENT_ACCESS") as caught:
+        connected.sync()
+    assert caught.value.retry_after == 3600
+    assert connected.ids("Lead") == truth(org)
+    org.faults.clear()
+    connected.sync()
+    assert connected.ids("Contact") == truth(org, "Contact")
+
+
+def test_a_quota_stops_a_read_which_goes_on_where_it_was(
+    org: SalesforceServer, connect: Connect, small: None
+) -> None:
+    load_leads(org, 300)
+    org.faults.add(path="results", nth=9, effects=["exhaust_calls"])
+    connected = connect()
+    with pytest.raises(QuotaExhausted) as caught:
+        connected.sync()
+    assert caught.value.resume_at == org.clock.now() + timedelta(hours=1)
+    assert 50 < len(connected.ids("Lead")) < 250
+    org.clock.advance(86_400)
+    connected.sync()
+    assert connected.ids("Lead") == truth(org)
+
+
+def test_a_field_history_is_read_by_the_time_of_its_creation(org: SalesforceServer, connect: Connect) -> None:
+    """ActivityFieldHistory has a SystemModstamp that cannot be filtered by."""
+    org.store.create("ActivityFieldHistory", {"Field": "Status"})
+    org.clock.advance(3600)
+    connected = connect("ActivityFieldHistory")
+    connected.sync()
+    assert connected.ids("ActivityFieldHistory") == truth(org, "ActivityFieldHistory")
+    assert connected.state == {
+        "ActivityFieldHistory": {
+            "cursor": "CreatedDate",
+            "newest": 1772625600000000,
+            "covered": "2026-03-04T12:50:00Z",
+        }
+    }
+
+
+def test_an_object_with_very_many_fields_is_asked_for_in_a_body(
+    org: SalesforceServer, connect: Connect
+) -> None:
+    for number in range(500):
+        org.store.add_field("Lead", Field(f"An_Uncommonly_Long_Name_{number}__c"))
+    org.store.create("Lead", {"LastName": "A"})
+    org.clock.advance(3600)
+    connected = connect()
+    connected.sync()
+    connected.sync()
+    assert connected.ids("Lead") == truth(org)
+    assert {served.status for served in org.requests} <= {200, 414}
