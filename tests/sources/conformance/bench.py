@@ -21,6 +21,10 @@ Key = tuple[str, str]
 """Stream and identity of a record."""
 
 
+Outcomes = tuple[type[SourceError] | None, ...]
+"""Errors of a read; None: it comes through."""
+
+
 @dataclass(frozen=True)
 class Version:
     """A record as a read has it.
@@ -46,8 +50,8 @@ class SourceBench(ABC):
     of: ClassVar[str]
     does: ClassVar[Mapping[str, frozenset[str]]]
     """By stream what can happen to its records: create, update, delete, merge, late (commits)."""
-    faults: ClassVar[Mapping[str, type[SourceError] | None]]
-    """What can go wrong at the source, by name, and what a read may make of it; None: it has to come through."""
+    faults: ClassVar[Mapping[str, Outcomes]]
+    """What can go wrong at the source, by name, and what a read may make of it."""
     lag: ClassVar[int]
     """Seconds by which a read may stay behind the clock."""
     longest_commit: ClassVar[int]

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from orchestration.sources.errors import QuotaExhausted, SourceError, TransientError
 from orchestration.sources.protocol import Window
@@ -18,11 +19,20 @@ BEGINNINGS = (
     datetime(2024, 12, 31, 23, 58, 0, tzinfo=UTC),
 )
 ZONES = ("UTC", "America/St_Johns", "Pacific/Apia", "Europe/Berlin")
+_DAY = 86_400
 ODD_ENDS = ("", ", 5", ' "so"', "\n2", " ü漢", "'; --", "\\N", "\t", " %s")
 """What a mark may end with: all of it has to survive every format on the way."""
 
-Sync = Callable[[Window, Callable[[str], None]], None]
-"""Reads a source to its end, telling each moment, which may raise ``Killed``."""
+
+class Connector(Protocol):
+    """What is synced: a ledger in memory, or a whole installation's."""
+
+    @property
+    def rows(self) -> list[Landed]:
+        """What has landed so far."""
+
+    def sync(self, window: Window, at: Callable[[str], None]) -> None:
+        """Read to the end, telling each moment, which may raise ``Killed``."""
 
 
 class Truth:
@@ -81,17 +91,18 @@ def fits(version: Version, landed: Landed) -> bool:
 class History:
     """Changes at a source and mishaps of syncs by the dice of a seed. ``story`` tells them, for whoever looks why."""
 
-    def __init__(self, bench: SourceBench, seed: int, sync: Sync, rows: Callable[[], list[Landed]]) -> None:
-        """``rows`` gives what has landed so far."""
-        self.bench, self.dice, self._sync, self._rows = bench, random.Random(seed), sync, rows
+    def __init__(self, bench: SourceBench, seed: int) -> None:
+        """The bench begins anew: connect to it only now."""
+        self.bench, self.dice = bench, random.Random(seed)
         bench.reset(self.dice.choice(BEGINNINGS))
         self.truth = Truth(bench)
         self.story: list[str] = []
         self._busy: dict[Key, datetime] = {}
         self._marks = 0
         self._fault: str | None = None
+        self._used_up: str | None = None
 
-    def run(self, rounds: int) -> None:
+    def run(self, connector: Connector, rounds: int) -> None:
         """So many rounds of changes and a sync that may go wrong, and then a quiet one that has to bring the rest.
 
         Raises:
@@ -104,22 +115,23 @@ class History:
                 for _ in range(self.dice.randrange(7)):
                     self.change()
                     self.pass_time()
-                self.sync()
-            self.end()
+                self.sync(connector)
+            self.end(connector)
         except Exception as error:
             error.add_note("\n".join(self.story))
             raise
 
-    def end(self) -> None:
+    def end(self, connector: Connector) -> None:
         """Everything is committed and old enough: a quiet sync brings it, and another one brings nothing more."""
         self.bench.calm()
-        self._pass(self.bench.longest_commit + self.bench.lag + 1)
-        self._read_whole(Window(None, self.bench.now()), lambda _moment: None)
-        self.truth.require(self.truth.look().values(), self._rows())
-        landed = len(self._rows())
+        self._pass(_DAY if self._used_up else self.bench.longest_commit + self.bench.lag + 1)
+        self.truth.look()
+        connector.sync(Window(None, self.bench.now()), lambda _moment: None)
+        self.truth.require(self.truth.look().values(), connector.rows)
+        landed = len(connector.rows)
         self._pass(self.dice.choice((0, 1, 7200)))
-        self._read_whole(Window(None, self.bench.now()), lambda _moment: None)
-        assert len(self._rows()) == landed, "a sync with nothing new brought something"
+        connector.sync(Window(None, self.bench.now()), lambda _moment: None)
+        assert len(connector.rows) == landed, "a sync with nothing new brought something"
 
     def pass_time(self) -> None:
         """Some: often none, so that stamps are the same; at times so much that tokens die and overlaps end."""
@@ -131,7 +143,9 @@ class History:
             self.bench.advance(seconds)
 
     def drift(self) -> None:
-        """Other columns."""
+        """Other columns, unless a change is under way: it would wait for that one's lock."""
+        if not all(map(self._is_free, self._busy)):
+            return
         self.story.append(self.bench.drift())
         self.truth.drifted = True
 
@@ -183,7 +197,7 @@ class History:
         """Whether no change of the record is under way: another one would wait for its lock."""
         return key not in self._busy or self._busy[key] < self.bench.now()
 
-    def sync(self) -> None:
+    def sync(self, connector: Connector) -> None:
         """A sync that goes well, dies, or meets a fault; what it promised must have come."""
         mishap = self.dice.random()
         moment, passing = self.dice.choice(MOMENTS), self.dice.randrange(4)
@@ -205,50 +219,51 @@ class History:
                 self.pass_time()
             self.truth.look()
 
-        began, before = self.bench.now(), self.truth.look()
+        until = min(window.end, self.bench.now()) - timedelta(seconds=self.bench.lag)
+        before = self.truth.look()
         with suppress(Killed):
-            if not self._read(window, at):
-                return
-            after = self.truth.look()
-            until = min(window.end, began - timedelta(seconds=self.bench.lag))
-            self.truth.require(
-                [v for k, v in before.items() if after.get(k) == v and (v.at is None or v.at < until)],
-                self._rows(),
-            )
+            if self._read(connector, window, at):
+                after = self.truth.look()
+                due = (v for k, v in before.items() if after.get(k) == v and (v.at is None or v.at < until))
+                self.truth.require(due, connector.rows)
         self.bench.calm()
         self._fault = None
 
     def _strike(self) -> None:
         self._fault, nth = self.dice.choice(sorted(self.bench.faults)), self.dice.choice((1, 1, 2, 3, 5, 8))
+        if QuotaExhausted in self.bench.faults[self._fault]:
+            # A sync may come through nonetheless, and a later one find that nothing is left.
+            self._used_up = self._fault
         self.story.append(f"{self._fault} at {nth}")
         self.bench.strike(self._fault, nth)
 
-    def _read(self, window: Window, at: Callable[[str], None]) -> bool:
+    def _read(self, connector: Connector, window: Window, at: Callable[[str], None]) -> bool:
         """Read, in several attempts where that helps. False: what went wrong is for the next sync."""
-        for _ in range(4):
+        while True:
+            began = self.bench.now()
             try:
-                self._sync(window, at)
+                connector.sync(window, at)
                 return True
             except SourceError as error:
                 self.story.append(f"{type(error).__name__}: {error}")
-                assert self._fault, "it failed by itself"
-                recover(self.bench, self._fault, error)
-                if self.dice.random() < 0.3:
+                fault = self._used_up if isinstance(error, QuotaExhausted) else self._fault
+                assert fault, "it failed by itself"
+                recover(self.bench, fault, error, began)
+                self.truth.look()
+                if not isinstance(error, QuotaExhausted) and self.dice.random() < 0.3:
                     return False
-        return False
-
-    def _read_whole(self, window: Window, at: Callable[[str], None]) -> None:
-        self.truth.look()
-        self._sync(window, at)
 
 
-def recover(bench: SourceBench, fault: str, error: SourceError) -> None:
-    """Do what the error asks for, as who syncs does, once it is sure that it is the right one for the fault."""
-    assert bench.struck(), "it failed by itself"
-    assert isinstance(error, bench.faults[fault] or ()), f"{fault} became a {type(error).__name__}: {error}"
+def recover(bench: SourceBench, fault: str, error: SourceError, began: datetime) -> None:
+    """Do what the error of a read asks for, as who syncs does, once it is the right one for the fault."""
+    outcomes = tuple(outcome for outcome in bench.faults[fault] if outcome)
+    assert isinstance(error, outcomes), f"{fault} became a {type(error).__name__}: {error}"
     if isinstance(error, QuotaExhausted):
-        assert error.resume_at > bench.now(), "it would be used up again"
-        bench.advance((error.resume_at - bench.now()).total_seconds())
+        # Struck or not: it may take several of its pauses until enough of the quota is there again.
+        assert error.resume_at > began, "it would be used up again"
+        bench.advance(max((error.resume_at - bench.now()).total_seconds(), 0))
+    else:
+        assert bench.struck(), "it failed by itself"
     if isinstance(error, TransientError) and error.retry_after:
         bench.advance(error.retry_after)
     bench.calm()

@@ -1,6 +1,7 @@
 """A connector to a bench's source in a workspace of a real installation, and what it landed there."""
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from orchestration.lake import layout
 from orchestration.lake.credentials import CredentialBroker
 from orchestration.lake.objects import WorkspaceStore
 from orchestration.settings import Settings
+from orchestration.sources.protocol import Window
 from orchestration.stages.pulls import sync
 from orchestration.stages.source_access import add_source, check_source
 from tests.sources.conformance.bench import SourceBench
@@ -34,10 +36,11 @@ class Installed:
         self.connector = state_of(settings, made)
         self._store = WorkspaceStore(CredentialBroker(settings).for_workspace(workspace.id, workspace.region))
 
-    def sync(self, *_: Any) -> None:
-        """One that nothing disturbs."""
+    def sync(self, _window: Window, _at: Callable[[str], None]) -> None:
+        """One that nothing disturbs, until now."""
         sync(self.settings, self.workspace, self.connector)
 
+    @property
     def rows(self) -> list[Landed]:
         """The originals of all pulls, once the ledger is known to add up."""
         found = list[Landed]()

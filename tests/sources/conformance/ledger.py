@@ -4,6 +4,7 @@ The type reads its real source, and pages become files by ``PullDraft``, as in `
 """
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -21,6 +22,12 @@ from orchestration.sources.protocol import Checkpoint, Context, State, Window
 from orchestration.sources.redaction import Redactor
 from orchestration.sources.registry import source_type
 from tests.sources.conformance.bench import SourceBench
+
+HISTORIES = int(os.environ.get("CASETRAIL_PULL_HISTORIES", "10"))
+"""So many random schedules of each type are tried."""
+
+THOROUGH = HISTORIES >= 100
+"""Then every moment and request is, too."""
 
 LOCAL = frozenset({"localhost", "127.0.0.1"})
 MOMENTS = ("page", "checkpoint", "drafted", "entered")

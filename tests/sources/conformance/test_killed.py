@@ -63,16 +63,15 @@ def test_what_the_source_shows_is_in_raw_once_however_often_syncs_are_killed(
     processes: multiprocessing.context.ForkServerContext,
     tmp_path: Path,
 ) -> None:
-    installed: list[Installed] = []
-    history = History(bench, 11, lambda *_: installed[0].sync(), lambda: installed[0].rows())
-    installed.append(Installed(bench, settings, workspace, tmp_path))
+    history = History(bench, 11)
+    installed = Installed(bench, settings, workspace, tmp_path)
     dice, killed = random.Random(11), 0
     for point in [*POINTS_OF_A_SYNC, *[None] * RANDOM_KILLS]:
         for _ in range(8):
             history.change()
             history.pass_time()
         history.truth.look()
-        job = (settings, workspace, installed[0].connector, point, dice.randrange(2))
+        job = (settings, workspace, installed.connector, point, dice.randrange(2))
         process = processes.Process(target=sync_and_die, args=job)
         process.start()
         process.join(timeout=60 if point else dice.uniform(0, 1.5))
@@ -81,6 +80,6 @@ def test_what_the_source_shows_is_in_raw_once_however_often_syncs_are_killed(
         history.story.append(f"sync killed at {point}: {process.exitcode}")
         assert process.exitcode in (0, -signal.SIGKILL)
         killed += process.exitcode != 0
-        history.truth.require([], installed[0].rows())
+        history.truth.require([], installed.rows)
     assert killed > len(POINTS_OF_A_SYNC) / 2, "most syncs came to their end"
-    history.end()
+    history.end(installed)

@@ -11,9 +11,8 @@ import pytest
 
 from tests.sources.conformance.bench import SourceBench
 from tests.sources.conformance.history import ZONES, History
-from tests.sources.conformance.ledger import Ledger
+from tests.sources.conformance.ledger import HISTORIES, Ledger
 
-HISTORIES = int(os.environ.get("CASETRAIL_PULL_HISTORIES", "15"))
 FIRST = int(os.environ.get("CASETRAIL_PULL_SEED", "1"))
 
 
@@ -23,5 +22,5 @@ def test_what_the_source_shows_is_in_raw_once(
 ) -> None:
     monkeypatch.setenv("TZ", ZONES[seed % len(ZONES)])
     time.tzset()
-    ledger = Ledger(bench, tmp_path)
-    History(bench, seed, ledger.sync, lambda: ledger.rows).run(6)
+    history = History(bench, seed)
+    history.run(Ledger(bench, tmp_path), rounds=6)

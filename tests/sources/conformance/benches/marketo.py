@@ -18,7 +18,7 @@ from orchestration.settings import Settings
 from orchestration.sources.errors import ConfigurationError, QuotaExhausted, SourceError, TransientError
 from orchestration.sources.types.marketo import listings, reading
 from orchestration.sources.types.marketo.subscription import Subscription
-from tests.sources.conformance.bench import Key, SourceBench, Version
+from tests.sources.conformance.bench import Key, Outcomes, SourceBench, Version
 
 OVERLAP = 300
 LAG = 30
@@ -39,6 +39,7 @@ _FAILED = {"success": True, "requestId": "1#2", "result": [{"exportId": "x", "st
 # Each at the requests where it matters: every further one costs the suite two syncs.
 _FAULTS: dict[str, tuple[dict[str, Any], type[SourceError] | None]] = {
     "token dies": ({"path": "types|deletedleads|enqueue|file", "effects": ["expire_tokens"]}, None),
+    "hours pass": ({"path": "describe|status|file", "advance_seconds": 4_000}, None),
     "token is refused": (_refused("601", "Access token invalid", "create"), None),
     "too many calls": (_refused("606", "Max rate limit '100' exceeded", "create|file"), None),
     "connection lost": ({"path": _CALLS, "drop_after": 0}, TransientError),
@@ -67,9 +68,7 @@ class Bench(SourceBench):
         "leads": frozenset({"create", "update", "delete", "merge", "late"}),
         "programs": frozenset({"create", "update"}),
     }
-    faults: ClassVar[Mapping[str, type[SourceError] | None]] = {
-        name: kind for name, (_, kind) in _FAULTS.items()
-    }
+    faults: ClassVar[Mapping[str, Outcomes]] = {name: (kind,) for name, (_, kind) in _FAULTS.items()}
     lag = LAG
     longest_commit = OVERLAP
 

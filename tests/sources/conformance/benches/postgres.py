@@ -10,9 +10,9 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from orchestration.settings import Settings
-from orchestration.sources.errors import ConfigurationError, SourceError, TransientError
+from orchestration.sources.errors import ConfigurationError, TransientError
 from orchestration.sources.types import postgres
-from tests.sources.conformance.bench import Key, SourceBench, Version
+from tests.sources.conformance.bench import Key, Outcomes, SourceBench, Version
 from tests.sources.conftest import EVENTS, PASSWORD, STREAM, SourceDatabase, opened_database
 
 OVERLAP = 300
@@ -46,11 +46,11 @@ class Bench(SourceBench):
         "events": frozenset({"create", "update", "delete", "merge", "late"}),
         "notes": frozenset({"create", "update"}),
     }
-    faults: ClassVar[Mapping[str, type[SourceError] | None]] = {
-        "connection lost": TransientError,
-        "no connection left": TransientError,
-        "wrong password": ConfigurationError,
-        "right taken away": ConfigurationError,
+    faults: ClassVar[Mapping[str, Outcomes]] = {
+        "connection lost": (TransientError,),
+        "no connection left": (TransientError,),
+        "wrong password": (ConfigurationError,),
+        "right taken away": (ConfigurationError,),
     }
     lag = LAG
     longest_commit = OVERLAP
