@@ -35,7 +35,7 @@ class AddressTooLong(StreamRefused):
     """The query is too long for an address: ask in the body of a Bulk job."""
 
 
-class BulkRefused(ConfigurationError):
+class BulkRefused(StreamRefused):
     """Bulk does not serve this query; REST may."""
 
 

@@ -142,7 +142,8 @@ class Reader:
             low = _EPOCH + timedelta(microseconds=self._behind(self.left.newest))
         part = _Part(low, self._high)
         if low is None or low < self._high:
-            yield from self._divided(part) if self._is_first else self._little(part)
+            counted = self._is_first or self._is_long(part)
+            yield from self._divided(part) if counted else self._little(part)
         if not self._is_first and self._source.object.replicates and self._source.has_deleted:
             yield from self._deletes()
 
@@ -206,8 +207,7 @@ class Reader:
         return WHOLE_WINDOW_ROWS if self._without_bulk or self._stages is not None else BULK_WINDOW_ROWS
 
     def _counted(self, part: _Part, rows: int) -> Iterator[list[Page]]:
-        is_long = len(self._query(part, ordered=True)) > _ADDRESS_CHARACTERS
-        if rows and (rows > REST_ROWS or is_long) and not self._without_bulk:
+        if rows and (rows > REST_ROWS or self._is_long(part)) and not self._without_bulk:
             try:
                 yield from self._by_bulk(part)
                 return
@@ -215,9 +215,18 @@ class Reader:
                 self._without_bulk = True
         if rows > self._most_rows and not part.is_smallest:
             raise QueryTooLong(f"The window has {rows:,} records.")
-        if rows:
+        if rows == 0:
+            return
+        try:
             # More of them may be there than when they were counted.
             yield from self._by_rest(part, 2 * rows + REST_ROWS)
+        except AddressTooLong:
+            if self._without_bulk:
+                raise
+            yield from self._by_bulk(part)
+
+    def _is_long(self, part: _Part) -> bool:
+        return len(self._query(part, ordered=True)) > _ADDRESS_CHARACTERS
 
     def _query(self, part: _Part, *, ordered: bool) -> str:
         return self._source.query(part.low, part.high, ordered=ordered)
