@@ -147,6 +147,8 @@ def check_equal(one: Path, other: Path) -> None:
         AssertionError: They differ.
     """
     counts = [(folder / "cases.json").read_text(encoding="utf-8") for folder in (one, other)]
+    if int(counts[0]) == 0:
+        raise AssertionError(f"{one.name} has no cases: there is nothing to compare")
     if counts[0] != counts[1]:
         raise AssertionError(f"{one.name} has {counts[0]} cases, {other.name} {counts[1]}")
     for name, keys in {"variants": ["activities"], "process_map": ["source", "target"]}.items():
