@@ -144,7 +144,7 @@ def check_equal(one: Path, other: Path) -> None:
     A contender that measures no durations has nulls for means.
 
     Raises:
-        AssertionError: They differ.
+        AssertionError: They differ, or there are no cases.
     """
     counts = [(folder / "cases.json").read_text(encoding="utf-8") for folder in (one, other)]
     if int(counts[0]) == 0:

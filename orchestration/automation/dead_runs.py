@@ -15,6 +15,9 @@ ASSET_JOB = "__ASSET_JOB"
 _MUST_HAVE_A_PROCESS = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED)
 """A process that is killed before its first event leaves its run starting; Dagster would wait three minutes."""
 
+KILLED = "The process of the run was killed."
+"""What is said of such a run, whoever finds it first."""
+
 STARTING_TIME = timedelta(seconds=60)
 """A run has so long from its start to its first stage, where it proves itself alive."""
 
@@ -43,9 +46,7 @@ def fail_dead_runs(
     # A run that ended well since the records were read has no process either, and one may just have begun.
     dead = [run_id for run_id in dead if _is_as_read(instance, runs[run_id].dagster_run)]
     for run_id in dead:
-        instance.report_run_failed(
-            runs[run_id].dagster_run, "The process of this run is gone: it was killed."
-        )
+        instance.report_run_failed(runs[run_id].dagster_run, KILLED)
     return dead
 
 

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from orchestration.automation.analyses import note_analysis_failure
+from orchestration.automation.dead_runs import KILLED
 from orchestration.automation.tags import ANALYSIS_TAG
 from orchestration.automation.under_way import only_workspace
 from orchestration.control_plane import database, jobs, workspaces
@@ -67,7 +68,7 @@ def _cause(context: dg.RunFailureSensorContext) -> str:
     told = context.failure_event.message or "the run ended without a message"
     if _UNEXPECTEDLY in told:
         return INTERRUPTED
-    return "The process of the run was killed." if _FROM_OUTSIDE in told else told
+    return KILLED if _FROM_OUTSIDE in told else told
 
 
 def _was_to_be_cancelled(context: dg.RunFailureSensorContext) -> bool:

@@ -60,6 +60,9 @@ def test_a_dead_run_of_a_backfill_is_failed_and_runs_of_others_are_left_alone(
         assert set(dead) == {records[0].dagster_run.run_id, records[1].dagster_run.run_id}
         failed = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
         assert {run.run_id for run in failed} == set(dead)
+        # In the words of those that Dagster finds first.
+        told = {instance.all_logs(run_id)[-1].get_dagster_event().message for run_id in dead}
+        assert told == {"The process of the run was killed."}
 
 
 @dg.op
