@@ -51,6 +51,7 @@ class Puller:
     server: MarketoServer
     folder: Path
     config: marketo.Config
+    end: datetime = NEVER
     state: State | None = None
     pulls: int = 0
     duplicates: int = 0
@@ -63,7 +64,7 @@ class Puller:
     def pull(self, *, die_after_pages: int | None = None) -> int:
         """Read to the end; how many records are new. What came before a death or an error, and was landed, stays."""
         before = self.rows
-        window = Window(self.config.start, NEVER)
+        window = Window(self.config.start, self.end)
         pages = 0
         with closing(marketo.read(self.config, window, self.state, context())) as steps:
             while True:

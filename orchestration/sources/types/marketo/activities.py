@@ -30,6 +30,8 @@ MERGE_COLUMNS = {
     "Master Updated": "boolean",
 }
 _LOSERS = "Merge IDs"
+_DECODED = json.JSONDecoder(parse_float=str).decode
+"""Numbers with a fraction stay as they are written."""
 _GUID, _LEAD, _DATE, _TYPE = (
     EXPORT_FIELDS.index(name) for name in ("marketoGUID", "leadId", "activityDate", "activityTypeId")
 )
@@ -87,7 +89,7 @@ class ActivityPages:
         if text is None or text == "{}":
             return
         try:
-            attributes = json.loads(text, parse_float=str)
+            attributes = _DECODED(text)
         except ValueError:
             attributes = None
         if not isinstance(attributes, dict):

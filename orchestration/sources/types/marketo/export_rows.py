@@ -30,7 +30,8 @@ def export_rows(path: Path) -> Iterator[Row]:
     """
     csv.field_size_limit(LARGEST_VALUE)
     with path.open(encoding="utf-8-sig", errors="replace", newline="\n") as file:
-        reader = csv.reader(_lines(file))
+        lines = _Lines(file)
+        reader = csv.reader(lines)
         try:
             header = next(reader)
             ends_with_return = header[-1].endswith(_RETURN)
@@ -42,15 +43,26 @@ def export_rows(path: Path) -> Iterator[Row]:
                     )
                 if ends_with_return:
                     row[-1] = row[-1].removesuffix(_RETURN)
-                yield [None if value == _NULL else value.replace(_RETURN, "\r") for value in row]
+                if lines.have_returns:
+                    row = [value.replace(_RETURN, "\r") for value in row]
+                yield [None if value == _NULL else value for value in row]
         except StopIteration:
             raise NotAnExport("The file of an export is empty.") from None
         except csv.Error as error:
             raise NotAnExport(f"The file of an export is no CSV: {error}.") from None
 
 
-def _lines(lines: Iterator[str]) -> Iterator[str]:
-    for line in lines:
-        if "\0" in line:
-            line = line.replace("\0", "")
-        yield line.replace("\r", _RETURN) if "\r" in line else line
+class _Lines:
+    """Lines as Python's reader takes them; ``have_returns`` once there was a carriage return."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines, self.have_returns = lines, False
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._lines:
+            if "\0" in line:
+                line = line.replace("\0", "")
+            if "\r" in line:
+                self.have_returns = True
+                line = line.replace("\r", _RETURN)
+            yield line

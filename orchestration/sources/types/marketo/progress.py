@@ -33,6 +33,8 @@ class Progress:
     overlap: timedelta
     longest: timedelta
     state: State = field(default_factory=dict)
+    _made_now: set[str] = field(default_factory=set)
+    _done: set[str] = field(default_factory=set)
 
     def begin(self, kind: str, asked: Any) -> None:
         """Go on with what was left, unless something else is asked for now, or an earlier start: then anew."""
@@ -50,9 +52,8 @@ class Progress:
         return max(self.start, moment(left["until"]) - self.overlap) if left["until"] else first
 
     def is_at_end(self, kind: str) -> bool:
-        """Whether there is no further window."""
-        until = self.state[kind]["until"]
-        return (moment(until) if until else self.start) >= self.end
+        """Whether there is no further window in this read. There is one at least: something may have come late."""
+        return kind in self._done or self.low(kind) >= self.end
 
     def window(self, kind: str) -> tuple[datetime, datetime]:
         """The next window: from and until, of which both are whole seconds."""
@@ -61,11 +62,22 @@ class Progress:
 
     def advance(self, kind: str, until: datetime) -> None:
         """What lies before was read."""
-        self.state[kind] |= {"until": written(until), "export": None}
+        left = self.state[kind]
+        # A read whose end lies before that of the last one does not go back: what lies there was forgotten.
+        newest = max(until, moment(left["until"])) if left["until"] else until
+        self.state[kind] = {**left, "until": written(newest), "export": None}
+        # An export of an earlier read shows the subscription as it was then.
+        if until >= self.end and kind in self._made_now:
+            self._done.add(kind)
 
-    def under_way(self, kind: str, export: dict[str, Any] | None) -> None:
-        """Note an export, or that there is none."""
-        self.state[kind] |= {"export": export}
+    def under_way(self, kind: str, export: dict[str, Any]) -> None:
+        """Note an export that was made now."""
+        self._made_now.add(kind)
+        self.state[kind] = {**self.state[kind], "export": export}
+
+    def lost(self, kind: str) -> None:
+        """The export that was under way is none."""
+        self.state[kind] = {**self.state[kind], "export": None}
 
     def reread_from(self, *kinds: str) -> int:
         """The cursor from which on the next read gives records again that these have brought."""

@@ -38,7 +38,7 @@ from orchestration.sources.types.marketo.subscription import Subscription, subsc
 from orchestration.sources.types.marketo.values import microseconds, moment, written
 
 PAGE_ROWS = 10_000
-CHECKPOINT_ROWS = 200_000
+CHECKPOINT_ROWS = 100_000
 """So many are read again at most after a crash."""
 
 
@@ -165,7 +165,7 @@ class _Reading:
             job.fetch(expected, path, self.config.poll_seconds)
             yield from self._rows(kind, entry, path, expected)
         except (ExportLost, NotAnExport) as error:
-            self.progress.under_way(kind, None)
+            self.progress.lost(kind)
             # Not at once: an export uses up the day's bytes.
             raise TransientError(f"{error} The next sync makes another.", NEXT_TRY_SECONDS) from None
         finally:

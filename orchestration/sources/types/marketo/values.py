@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -23,6 +22,9 @@ def moment(text: str) -> datetime:
     Raises:
         ValueError: it is none.
     """
+    if len(text) == 20 and text.endswith("Z"):
+        # As nearly all are.
+        return datetime.fromisoformat(text)
     if not _TIME.fullmatch(text):
         raise ValueError(f"{text} is no time")
     return datetime.fromisoformat(re.sub(r"Z(?=[+-])", "", text)).astimezone(UTC)
@@ -33,9 +35,10 @@ def written(time: datetime) -> str:
     return time.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
 
 
-@lru_cache(maxsize=65_536)
 def utc(text: str) -> str:
     """A time as ``written``; anything else as it is."""
+    if text.endswith("Z"):
+        return text
     try:
         return written(moment(text))
     except ValueError:
@@ -47,16 +50,16 @@ def microseconds(time: datetime) -> int:
     return (time - _EPOCH) // _MICROSECOND
 
 
-@lru_cache(maxsize=65_536)
 def place(text: str | None, low: int, high: int) -> int:
     """Where a record stands that was found between two cursors: at its time, or at the end if that is elsewhere.
 
     What a filter goes by is not always what a record shows, and what is given again must be known again.
     """
     try:
-        at = microseconds(moment(text or ""))
+        time = moment(text or "")
     except ValueError:
         return high
+    at = int(time.timestamp()) * 1_000_000 + time.microsecond
     return at if low <= at <= high else high
 
 
