@@ -153,7 +153,7 @@ def _sync(desk: _Desk, source: OpenedSource, sleep: Callable[[float], None]) -> 
     try:
         is_at_end = _read_patiently(desk, source, made, sleep)
     except QuotaExhausted as error:
-        told = f"{error} Goes on after {error.resume_at:%Y-%m-%d %H:%M} UTC."
+        told = f"{source.told(error)} Goes on after {error.resume_at:%Y-%m-%d %H:%M} UTC."
         with desk.transaction() as connection:
             connectors.record_problem(connection, desk.workspace.id, connector.id, told, is_error=False)
             connectors.set_next_sync(connection, desk.workspace.id, connector.id, error.resume_at)
@@ -177,7 +177,7 @@ def _read_patiently(
             if attempts > len(PAUSES) or (error.retry_after or 0) > LONGEST_PAUSE:
                 raise
             pause = max(PAUSES[attempts - 1], error.retry_after or 0)
-            desk.progress(f"trying again in {pause:.0f} s: {error}")
+            desk.progress(f"trying again in {pause:.0f} s: {source.told(error)}")
             sleep(pause)
 
 

@@ -44,6 +44,10 @@ class OpenedSource:
     config: Any
     context: Context
 
+    def told(self, error: SourceError) -> str:
+        """What went wrong, without secrets: for whoever catches it before ``using_source`` does."""
+        return self.context.redactor.redact(str(error))
+
 
 def add_source(
     connection: Connection,

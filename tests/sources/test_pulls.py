@@ -50,11 +50,16 @@ class Tenant:
         source.owner.execute(EVENTS)
         self.settings, self.workspace, self.source, self.connect = settings, workspace, source, connect
         self.pauses: list[float] = []
+        self.told: list[str] = []
         self.store = WorkspaceStore(CredentialBroker(settings).for_workspace(workspace.id, workspace.region))
 
     def sync(self, connector: Connector) -> Synced:
         return sync(
-            self.settings, self.workspace, state_of(self.settings, connector), sleep=self.pauses.append
+            self.settings,
+            self.workspace,
+            state_of(self.settings, connector),
+            progress=self.told.append,
+            sleep=self.pauses.append,
         )
 
     def pulls(self, connector: Connector) -> list[Pull]:
@@ -310,6 +315,20 @@ def test_a_defect_of_a_type_is_told_without_secrets(tenant: Tenant, monkeypatch:
     with pytest.raises(UnexpectedFailure, match=r"cannot parse \[secret\]") as caught:
         tenant.sync(connector)
     assert PASSWORD not in f"{caught.value} {state_of(tenant.settings, connector).message}"
+
+
+@pytest.mark.parametrize("kind", [TransientError, QuotaExhausted])
+def test_what_is_told_while_a_sync_goes_on_is_without_secrets(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    tenant.source.add_events((1, "a", "new", at(0), at(0)))
+    connector = tenant.connect()
+    more = (datetime(2030, 1, 1, tzinfo=UTC),) if kind is QuotaExhausted else ()
+    fail_with(monkeypatch, kind(f"not with {PASSWORD}", *more))
+    done = tenant.sync(connector)
+    told = f"{tenant.told} {done.stopped} {state_of(tenant.settings, connector).message}"
+    assert "not with [secret]" in told
+    assert PASSWORD not in told
 
 
 def test_who_disables_a_connector_in_the_middle_of_a_sync_ends_it(
