@@ -10,7 +10,7 @@ from urllib.request import Request, urlopen
 from orchestration.settings import Settings
 
 ASSETS = ("raw_csv_upload", "events", "cases", "variants", "process_map", "explainability", "provenance")
-LOCATION = {"repositoryName": "__repository__", "repositoryLocationName": "orchestration.definitions"}
+DEFINITIONS = "orchestration.definitions"
 ENDED = ("SUCCESS", "FAILURE", "CANCELED")
 
 _LAUNCH = """
@@ -85,7 +85,8 @@ class Backfill:
 class DagsterUi:
     """The webserver of an installation."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, definitions: str = DEFINITIONS) -> None:
+        self._location = {"repositoryName": "__repository__", "repositoryLocationName": definitions}
         self._url = f"http://{settings.webserver_host}:{settings.webserver_port}/graphql"
 
     def ask(self, query: str, **variables: Any) -> Any:
@@ -164,7 +165,7 @@ class DagsterUi:
 
     def launch(self, job: str, config: dict[str, Any]) -> str:
         """Launch a job from the launchpad; returns the id of its run."""
-        selector = {**LOCATION, "pipelineName": job}
+        selector = {**self._location, "pipelineName": job}
         params = {"selector": selector, "runConfigData": config, "mode": "default"}
         answer = self.ask(_LAUNCH_JOB, params=params)["launchRun"]
         assert "run" in answer, answer
@@ -185,9 +186,9 @@ class DagsterUi:
 
     def start_sensor(self, name: str) -> None:
         """Switch a sensor on."""
-        self.ask(_SENSOR, selector=LOCATION | {"sensorName": name})
+        self.ask(_SENSOR, selector=self._location | {"sensorName": name})
 
     def stop_sensor(self, name: str) -> None:
         """Switch a sensor off."""
-        found = self.ask(_SENSOR_STATE, selector=LOCATION | {"sensorName": name})
+        found = self.ask(_SENSOR_STATE, selector=self._location | {"sensorName": name})
         self.ask(_STOP_SENSOR, id=found["sensorOrError"]["sensorState"]["id"])

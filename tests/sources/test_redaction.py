@@ -16,6 +16,8 @@ FORMS = [
     quote_plus(SECRET),
     json.dumps(SECRET)[1:-1],
     base64.b64encode(SECRET.encode()).decode(),
+    SECRET.encode().hex(),
+    SECRET.encode().hex().upper(),
 ]
 
 
@@ -24,6 +26,17 @@ def test_every_form_of_a_secret_is_masked(form: str) -> None:
     text = f"POST https://x/?a={form}&b=1"
     assert Redactor().redact(text) == text
     assert Redactor([SecretStr(SECRET)]).redact(text) == f"POST https://x/?a={MASK}&b=1"
+
+
+@pytest.mark.parametrize("before", ["", "u", "us", "use"])
+@pytest.mark.parametrize("behind", ["", "x", "xy", "xyz"])
+def test_a_secret_among_others_in_base64_is_masked(before: str, behind: str) -> None:
+    text = base64.b64encode(f"{before}:{SECRET}{behind}".encode()).decode()
+    left = Redactor([SecretStr(SECRET)]).redact(f"Authorization: Basic {text}")
+    kept = left.removeprefix("Authorization: Basic ")
+    assert MASK in kept
+    # What is left of it are the neighbours, and a character at each side that is partly theirs.
+    assert len(kept) - len(MASK) <= len(base64.b64encode(f"{before}:{behind}".encode())) + 4
 
 
 def test_a_secret_that_begins_with_another_leaves_nothing_of_it() -> None:
