@@ -224,18 +224,29 @@ def test_a_damaged_answer_loses_and_doubles_nothing(
 
 
 def test_a_page_that_ends_within_a_record_is_not_taken(
-    org: SalesforceServer, connect: Connect, small: None
+    org: SalesforceServer, connect: Connect, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Wherever a page of CSV ends early, with the right end of a line or not, no value is cut."""
-    load_leads(org, 12)
-    whole = {row["Id"]: row["Company"] for row in org.store.rows("Lead")}
-    for cut in range(150, 900, 23):
+    """Wherever the last record of a page of CSV ends early, no value is cut."""
+    org.store.add_field("Lead", Field("Note__c"))
+    note = 'said "so"\nand "then, after\n\n"'
+    stamps = ("CreatedDate", "SystemModstamp")
+    org.store.load("Lead", ["Note__c", *stamps], ([note, stamp(-600), stamp(-600)] for _ in range(11)))
+    read, lengths = bulk._whole, list[int]()
+
+    def measured(download: Any) -> bytearray:
+        lengths.append(len(content := read(download)))
+        return content
+
+    monkeypatch.setattr(bulk, "PAGE_ROWS", 11)
+    monkeypatch.setattr(bulk, "_whole", measured)
+    connect().sync()
+    for cut in range(1, 30):
         connected = connect()
         org.faults.clear()
-        org.faults.add(path="results", truncate_after=cut)
+        org.faults.add(path="results", truncate_after=lengths[0] - cut)
         with pytest.raises(TransientError):
             connected.sync()
-        assert all(whole[row["Id"]] == row["Company"] for row in connected.rows.get("Lead", []))
+        assert connected.rows == {}
 
 
 def test_a_long_query_is_divided_until_it_is_answered(
