@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from casetrail_testkit import SalesforceServer
+from casetrail_testkit.salesforce import bulk as served_bulk
 from casetrail_testkit.salesforce.catalog import Field
 from orchestration.sources.errors import QuotaExhausted, TransientError
 from orchestration.sources.types.salesforce import bulk, reading
@@ -111,6 +112,22 @@ def test_changes_come_once_with_ties_and_late_commits(org: SalesforceServer, con
     assert connected.pulls == pulls, "nothing new is no pull"
 
 
+def test_where_a_read_goes_on_does_not_move_back(org: SalesforceServer, connect: Connect) -> None:
+    """What lies behind the overlap has been forgotten, and would land twice."""
+    kept = org.store.create("Lead", {"LastName": "A"})
+    org.clock.advance(500)
+    newest = org.store.create("Lead", {"LastName": "B"})
+    org.clock.advance(61)
+    connected = connect()
+    connected.sync()
+    before = connected.state
+    org.store.delete("Lead", newest, hard=True)
+    connected.sync()
+    org.store.delete("Lead", kept, hard=True)
+    connected.sync()
+    assert connected.state == before
+
+
 def test_what_is_younger_than_the_lag_waits_by_the_clock_of_the_org(
     org: SalesforceServer, connect: Connect
 ) -> None:
@@ -190,9 +207,6 @@ def test_a_session_that_ends_in_mid_download_is_renewed(
     assert connected.duplicates == 0
 
 
-DONE = {"state": "JobComplete"}
-
-
 @pytest.mark.parametrize(
     "fault",
     [
@@ -203,7 +217,6 @@ DONE = {"state": "JobComplete"}
         {"path": "results", "nth": 2, "status": 503, "headers": {"Retry-After": "5"}},
         {"path": "describe", "nth": 1, "truncate_after": 300},
         {"path": "jobs/query/750[^/]*$", "nth": 1, "status": 200, "text": "<html>Maintenance</html>"},
-        {"path": "jobs/query/750[^/]*$", "nth": 2, "status": 200, "json": {**DONE, "numberRecordsProcessed": 56}},
         {"path": "count", "nth": 1, "status": 200, "json": {"done": True}},
         {"path": "count", "nth": 1, "status": 500, "json": [{"errorCode": "UNKNOWN_EXCEPTION", "message": "x"}]},
     ],
@@ -221,6 +234,65 @@ def test_a_damaged_answer_loses_and_doubles_nothing(
     connected.sync()
     assert connected.ids("Lead") == truth(org)
     assert len(set(connected.ids("Lead"))) == len(connected.ids("Lead"))
+
+
+@pytest.mark.parametrize("wrong", [1, -1])
+def test_a_job_that_gives_another_number_of_records_is_done_again(
+    org: SalesforceServer, connect: Connect, small: None, monkeypatch: pytest.MonkeyPatch, wrong: int
+) -> None:
+    load_leads(org, 55)
+    shown = served_bulk._shown
+
+    def miscounted(job: Any, *, with_result: bool) -> dict[str, Any]:
+        told = shown(job, with_result=with_result)
+        return told | {"numberRecordsProcessed": told.get("numberRecordsProcessed", 0) + wrong}
+
+    connected = connect()
+    with monkeypatch.context() as patch:
+        patch.setattr(served_bulk, "_shown", miscounted)
+        with pytest.raises(TransientError, match="has processed"):
+            connected.sync()
+    assert "Lead" not in (connected.state or {})
+    connected.sync()
+    assert connected.ids("Lead") == truth(org)
+    assert connected.duplicates >= 50
+
+
+def test_a_page_with_too_few_records_is_asked_for_again(
+    org: SalesforceServer, connect: Connect, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_leads(org, 55)
+    read, pages = bulk._whole, list[bytearray]()
+
+    def kept(download: Any) -> bytearray:
+        pages.append(read(download))
+        return pages[-1]
+
+    monkeypatch.setattr(bulk, "_whole", kept)
+    connect().sync()
+    last = pages[1].rindex(b'\n"00Q') + 1
+    org.faults.add(path="results", nth=2, truncate_after=last)
+    connected = connect()
+    with pytest.raises(TransientError, match="promised 10 records and has 9"):
+        connected.sync()
+    jobs = len([served for served in org.requests if served.method == "POST"])
+    connected.sync()
+    assert connected.ids("Lead") == truth(org)
+    again = len([served for served in org.requests if served.method == "POST"])
+    assert again == jobs + 1, "a sign-in: the job is gone on with"
+
+
+def test_a_query_that_gives_fewer_records_than_it_promised_is_asked_again(
+    org: SalesforceServer, connect: Connect
+) -> None:
+    load_leads(org, 5)
+    empty = {"totalSize": 5, "done": True, "records": []}
+    org.faults.add(path="ORDER BY", status=200, json=empty)
+    connected = connect()
+    with pytest.raises(TransientError, match="promised 5 records and gave 0"):
+        connected.sync()
+    connected.sync()
+    assert connected.ids("Lead") == truth(org)
 
 
 def test_a_page_that_ends_within_a_record_is_not_taken(

@@ -143,6 +143,7 @@ class _Reading:
         """Keep where a reader has come to. One that has found nothing yet leaves nothing."""
         self._request[name] = reader.request
         if reader.left.newest is None and reader.left.job is None:
+            self._state.pop(name, None)
             return
         self._state[name] = reader.left.model_dump(mode="json", exclude_none=True)
         if reader.reread_from is not None:

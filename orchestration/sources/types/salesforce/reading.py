@@ -125,10 +125,7 @@ class Reader:
     @property
     def reread_from(self) -> int | None:
         """The cursor from which on the next read may give records again; None: from the beginning."""
-        if self.left.newest is None:
-            return None
-        behind = self._behind(self.left.newest)
-        return behind if self.left.low is None else min(behind, _microsecond(self.left.low))
+        return None if self.left.newest is None else self._behind(self.left.newest)
 
     def steps(self) -> Iterator[list[Page]]:
         """The records, in steps after each of which ``left`` may be kept.
@@ -233,7 +230,8 @@ class Reader:
 
     def _by_rest(self, part: _Part, most: int) -> Iterator[list[Page]]:
         """Raises ``QueryTooLong`` for more than ``most`` records."""
-        given, newest, held = 0, self.left.newest, list[pa.RecordBatch]()
+        given, held = 0, list[pa.RecordBatch]()
+        newest: int | None = None
         for total, batch in rest.batches(self._org, self._query(part, ordered=True), self._source.fields):
             if total > most:
                 raise QueryTooLong(f"The window has {total:,} records.")
@@ -334,7 +332,3 @@ def _flat(column: pa.ChunkedArray) -> pa.Array:
 
 def _is_earlier(start: datetime | None, since: datetime | None) -> bool:
     return since is not None and (start is None or start < since)
-
-
-def _microsecond(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(microseconds=1)
