@@ -1,6 +1,6 @@
 """A connector's first sync, from a test server of its vendor into raw: wall, CPU, peak memory, and the server's share.
 
-    python -m benchmarks.pulls marketo [--records 1000000]
+    python -m benchmarks.pulls marketo|salesforce [--records 1000000]
 
 Starts its own PostgreSQL and S3 in a temporary folder. Server and sync are processes of their own, so that each one's
 CPU and memory are its own; the server answers from the same machine.
@@ -25,7 +25,8 @@ from typing import Any
 from pydantic import SecretStr
 
 from benchmarks.pipeline import PROJECT, casetrail_command
-from casetrail_testkit import MarketoServer
+from casetrail_testkit import MarketoServer, SalesforceServer
+from casetrail_testkit.salesforce.ids import record_id
 from orchestration.control_plane import connectors, database, workspaces
 from orchestration.settings import Settings, load_settings
 from orchestration.stages.pulls import sync
@@ -189,7 +190,52 @@ def marketo(records: int) -> tuple[MarketoServer, Callable[[MarketoServer], Serv
     return server, configure
 
 
-SERVERS: dict[str, Callable[[int], tuple[Any, Callable[[Any], Served]]]] = {"marketo": marketo}
+def salesforce(records: int) -> tuple[SalesforceServer, Callable[[SalesforceServer], Served]]:
+    """An org with so many records in all: leads, opportunities and their histories, all of one month."""
+    server = SalesforceServer()
+    begin = (datetime.now(UTC) - timedelta(days=120)).replace(microsecond=0)
+    leads, deals = records // 5, records // 10
+
+    def load(name: str, columns: str, count: int, made: Callable[[int], list[Any]]) -> None:
+        """So many records in order of time; ``made`` gives the values of each for its number."""
+        stamps = [
+            stamp for stamp in ("CreatedDate", "SystemModstamp") if server.store.object(name).has(stamp)
+        ]
+        server.store.load(name, [*stamps, "CreatedById", *columns.split()], rows(len(stamps), count, made))
+
+    def rows(stamps: int, count: int, made: Callable[[int], list[Any]]) -> Iterator[list[Any]]:
+        for number in range(count):
+            at = (begin + SPAN * number / count).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+            yield [*[at] * stamps, record_id("005", number % 400), *made(number)]
+
+    load(
+        "Lead", "Company Status LeadSource Email", leads,
+        lambda n: [f"Customer {n % 9_973}", "Qualified", "web", f"p{n}@acme{n % 99}.com"],
+    )  # fmt: skip
+    load(
+        "LeadHistory", "LeadId Field OldValue NewValue", 2 * leads,
+        lambda n: [record_id("00Q", n % leads + 1), "Status", "Open", ("Working", "Qualified")[n // leads]],
+    )  # fmt: skip
+    load(
+        "Opportunity", "Name StageName Amount CloseDate IsClosed", deals,
+        lambda n: [f"Deal {n}", "Won", n % 9_999 + 0.5, f"{begin:%Y-%m-%d}", n % 2 == 0],
+    )  # fmt: skip
+    load(
+        "OpportunityHistory", "OpportunityId StageName Amount", 3 * deals,
+        lambda n: [record_id("006", n % deals), ("Quote", "Quote", "Won")[n // deals], n % 9_999 + 0.5],
+    )  # fmt: skip
+
+    def configure(server: SalesforceServer) -> Served:
+        config = {"url": server.url, "client_id": server.sessions.consumer_key}
+        return config, {"client_secret": server.sessions.consumer_secret}
+
+    return server, configure
+
+
+SERVERS: dict[str, Callable[[int], tuple[Any, Callable[[Any], Served]]]] = {
+    "marketo": marketo,
+    "salesforce": salesforce,
+}
 """By connector type, a server with so many records, and what a connector to it is told."""
 
 

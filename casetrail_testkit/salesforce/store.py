@@ -40,7 +40,7 @@ class SalesforceStore:
         cursor = next((name for name in ("SystemModstamp", "CreatedDate") if definition.has(name)), "Id")
         self.tables.create(
             definition.name,
-            [*(one.name for one in definition.fields.values()), "_deleted_at"],
+            [*(one.name for one in definition.fields.values()), "_deleted_at", "_purged"],
             key="Id",
             indexed=[cursor] if cursor != "Id" else [],
         )
@@ -163,7 +163,12 @@ class SalesforceStore:
             archived = " and IsArchived is not 1" if definition.has("IsArchived") else ""
             return f"_deleted_at is null{archived}"
         emptied = (self.clock.now() - RECYCLE_BIN).strftime(WITH_MILLISECONDS)
-        return f"(_deleted_at is null or _deleted_at > '{emptied}')"
+        return f"(_deleted_at is null or _deleted_at > '{emptied}' and _purged is null)"
+
+    def empty_recycle_bin(self, name: str) -> None:
+        """No query shows the object's deleted records any more; ``/deleted`` still tells of them."""
+        table = quoted(self.object(name).name)
+        self.tables.write(f"update {table} set _purged = 1 where _deleted_at is not null")
 
     def purge_delete_log(self, name: str) -> None:
         """Forget the object's deletes until now: ``/deleted`` then says that it begins later."""

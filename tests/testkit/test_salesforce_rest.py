@@ -457,3 +457,17 @@ def test_a_query_shows_fields_of_the_record_that_a_reference_points_to(
     for unknown in ("Company.Name", "Owner.Nothing", "Nothing.Name"):
         answer = org.get("/query", params={"q": f"SELECT {unknown} FROM Lead"})
         assert error(answer) == (400, "INVALID_FIELD")
+
+
+def test_an_emptied_recycle_bin_is_told_by_the_log_of_deletes_alone(
+    salesforce: SalesforceServer, org: httpx.Client
+) -> None:
+    kept, gone = (salesforce.store.create("Lead", {"LastName": name}) for name in "AB")
+    salesforce.clock.advance(300)
+    salesforce.store.delete("Lead", gone)
+    salesforce.store.empty_recycle_bin("Lead")
+    salesforce.clock.advance(300)
+    assert column(query(org, "SELECT Id FROM Lead", "queryAll"), "Id") == [kept]
+    window = {"start": STAMP, "end": "2026-03-04T12:10:00.000Z"}
+    told = org.get("/sobjects/Lead/deleted/", params=window).raise_for_status().json()
+    assert [one["id"] for one in told["deletedRecords"]] == [gone]

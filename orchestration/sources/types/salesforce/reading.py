@@ -35,7 +35,7 @@ REST_ROWS = 2_000
 """Of more records than that a Bulk job is made."""
 
 BULK_WINDOW_ROWS = 1_000_000
-WHOLE_WINDOW_ROWS = 200_000
+WHOLE_WINDOW_ROWS = 100_000
 """Of windows that are read without Bulk, or held in memory: so many records come again at most after a crash."""
 
 _ADDRESS_CHARACTERS = 8_000
