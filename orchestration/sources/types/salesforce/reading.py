@@ -6,7 +6,7 @@ again by its digest.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -319,11 +319,7 @@ class Reader:
             field: pa.array(known.get(field, [None] * len(purged)), pa.string())
             for field in self._source.fields
         }
-        return [
-            # Remembered as long as they may be told again.
-            replace(page, cursors=pc.max_element_wise(page.cursors, pa.scalar(self.left.newest, pa.int64())))
-            for page in pages_of(self._source, columns, self._config)
-        ]
+        return pages_of(self._source, columns, self._config)
 
 
 def _flat(column: pa.ChunkedArray) -> pa.Array:
