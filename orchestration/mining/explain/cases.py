@@ -57,7 +57,8 @@ class CaseSet:
     `steps` are in order of time: activity, previous activity (-1 at the first), `wait_us` since then, and who performed
     it. `visits` have a row per case and activity: how often it happened (`count`), and its first known performers.
     Activities and performers are codes, -1 is nobody. `values` are those of the target: the cycle times in seconds,
-    until another target is posed (`targets`).
+    until another target is posed (`targets`). `late` are the attributes that come after the first event, with another
+    record of the case.
     """
 
     case_no: Ints
@@ -69,6 +70,7 @@ class CaseSet:
     steps: Rows
     visits: Rows
     attributes: dict[str, Attribute]
+    late: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         """The number of cases."""
@@ -122,6 +124,7 @@ def keep_cases(cases: CaseSet, kept: Flags) -> CaseSet:
             key: Attribute(attribute.words.filter(pa.array(kept)), attribute.numbers[kept])
             for key, attribute in cases.attributes.items()
         },
+        late=cases.late,
     )
 
 
@@ -151,4 +154,5 @@ def join_cases(parts: Sequence[CaseSet]) -> CaseSet:
             )
             for key in parts[0].attributes
         },
+        late=frozenset().union(*(part.late for part in parts)),
     )

@@ -59,7 +59,7 @@ def learn_features(
             continue
         feature = _attribute_feature(key, attribute, cases, config)
         if isinstance(feature, Feature):
-            candidates.append(feature)
+            candidates.append(replace(feature, is_late=key in cases.late))
         else:
             refused.append(Refusal(f"attribute:{key}", UNUSABLE, feature))
     candidates += [

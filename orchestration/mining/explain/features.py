@@ -36,7 +36,8 @@ class Feature:
     `performer:Approve quote`. A category's column holds positions in `values`, a flag's 0 or 1, and NaN is a
     missing value. To the model, a case without an activity gets the activity's most frequent performer
     (`filler`), since whether the activity happened is a feature of its own. `codes` are the activity's code
-    and the kept performers', `cuts` a number's quartiles, `twins` the columns that say the same.
+    and the kept performers', `cuts` a number's quartiles, `twins` the columns that say the same. `is_late` attributes
+    come with a record that joins the case after its start.
     """
 
     group: str
@@ -48,11 +49,13 @@ class Feature:
     filler: float = np.nan
     cuts: tuple[float, ...] = ()
     twins: tuple[str, ...] = ()
+    is_late: bool = False
 
     @property
     def tag(self) -> str:
         """Whether the value was known when the case started."""
-        return KNOWN_AT_START if self.source in ("attribute", "clock") else BEHAVIOUR
+        known = self.source in ("attribute", "clock") and not self.is_late
+        return KNOWN_AT_START if known else BEHAVIOUR
 
 
 @dataclass(frozen=True)

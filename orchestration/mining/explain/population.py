@@ -139,6 +139,17 @@ class Population:
         ).fetchall()
         return sorted(str(key) for (key,) in rows)
 
+    def _late_attributes(self, window: Window) -> frozenset[str]:
+        """The attributes that most cases of the window get after their first event."""
+        rows = self._conn.execute(
+            """
+            select key from explain_constancy where home_month between $first and $last
+            group by key having sum(late) > sum(cases) / 2
+            """,
+            window.parameters,
+        ).fetchall()
+        return frozenset(str(key) for (key,) in rows)
+
     def sample(self, window: Window, keys: list[str]) -> CaseSet:
         """The window's fixed sample, with these attributes: the cases with the smallest hashes of their ids.
 
@@ -151,7 +162,8 @@ class Population:
         if window.last > max(self._counts):
             raise ValueError(f"no cases start in {window.last}: explain a month up to {max(self._counts)}")
         limit = _key_limit([part.sample_key for part in parts], self._config.most_sample_cases)
-        return join_cases([keep_cases(part, part.sample_key <= limit) for part in parts])
+        joined = join_cases([keep_cases(part, part.sample_key <= limit) for part in parts])
+        return replace(joined, late=self._late_attributes(window))
 
     def batches(self, month: str, keys: list[str], most: int) -> Iterator[CaseSet]:
         """All cases of a month in order of their numbers, at most `most` at a time."""
@@ -303,7 +315,7 @@ def _read_cases(conn: duckdb.DuckDBPyConnection, first: int, last: int, most: in
 def _read_attributes(
     conn: duckdb.DuckDBPyConnection, keys: list[str], first: int, last: int, most: int
 ) -> dict[str, Attribute]:
-    """The attributes of the first events of the same cases; an empty value is a missing one."""
+    """The attributes that the same cases, or their records, begin with; an empty value is a missing one."""
     if not keys:
         return {}
     pointers = ["/" + key.replace("~", "~0").replace("/", "~1") for key in keys]

@@ -71,7 +71,10 @@ def month_sample(conn: duckdb.DuckDBPyConnection, month: str, events: str, confi
         select
             c.sample_key, c.rank_in_month, c.global_case_id, c.home_month, c.start_ts,
             make_timestamp(c.end_us) as end_ts, c.cycle_time_us,
-            e.timestamp, e.tie_order, e.activity, e.resource_id, e.role, e.org_unit, e.attributes
+            e.timestamp, e.tie_order, e.activity, e.resource_id, e.role, e.org_unit, e.attributes,
+            row_number() over (
+                partition by e.global_case_id, e.native_case_id order by e.timestamp, e.tie_order
+            ) = 1 as starts_record
         from {events} as e
         inner join explain_case as c using (global_case_id)
         where c.home_month = $month and c.rank_in_month <= $most

@@ -111,11 +111,43 @@ where e.tie_order = 0
 order by c.case_no
 """
 
-# Whether an attribute belongs to the case is judged on a few cases of each month, over all of their events.
+_HAS_JOINED_CASES = """
+select exists (select 1 from events group by global_case_id having min(native_case_id) <> max(native_case_id))
+"""
+
+# A case that joins records of several systems has what each of them was created with; the earlier one wins.
+_FIRST_EVENTS_OF_RECORDS = """
+create or replace temp table explain_first as
+with starts as (
+    select c.case_no, e.native_case_id, e.attributes, e.timestamp, e.tie_order
+    from events as e
+    inner join explain_case as c using (global_case_id)
+    {records}
+)
+select
+    case_no,
+    arg_min(native_case_id, row(timestamp, tie_order)) as native_case_id,
+    list_reduce(
+        list(attributes order by timestamp desc, tie_order desc),
+        lambda later, earlier : json_merge_patch(later, earlier)::varchar
+    ) as attributes
+from starts
+group by case_no
+order by case_no
+"""
+
+_FIRST_EVENTS_JOINED = _FIRST_EVENTS_OF_RECORDS.format(
+    records="qualify row_number() over (partition by c.case_no, e.native_case_id order by timestamp, tie_order) = 1"
+)
+_FIRST_EVENTS_PROFILED = _FIRST_EVENTS_OF_RECORDS.format(records="where e.starts_record")
+
+# Whether an attribute belongs to the case is judged on a few cases of each month, over all of their events; and so is
+# whether it comes later than the case's first event (`late`).
 _CONSTANCY = """
 create or replace temp table explain_constancy as
 with pairs as (
-    select c.home_month, c.case_no, unnest(json_keys(e.attributes)) as key, e.attributes
+    select c.home_month, c.case_no, unnest(json_keys(e.attributes)) as key, e.attributes,
+        c.start_ts = e.timestamp and e.tie_order = 0 as is_first
     from events as e
     inner join explain_case as c using (global_case_id)
     where c.rank_in_month <= $cases_per_month and e.attributes is not null
@@ -123,11 +155,13 @@ with pairs as (
 per_case as (
     select home_month, key, case_no,
         count(distinct json_extract_string(attributes, '/' || replace(replace(key, '~', '~0'), '/', '~1')))
-            as distinct_values
+            as distinct_values,
+        not bool_or(is_first) as is_late
     from pairs
     group by all
 )
-select home_month, key, count(*) as cases, count(*) filter (distinct_values > 1) as changing
+select home_month, key, count(*) as cases, count(*) filter (distinct_values > 1) as changing,
+    count(*) filter (is_late) as late
 from per_case
 group by all
 """
@@ -154,10 +188,13 @@ def build_working_tables(
     Durations are elapsed time, or working time where the database measures it (`working_time`).
     """
     create_elapsed_time(conn)
-    plain = (_CASES, _OPEN, _LABELS, _STEPS, _TRANSITIONS, _FIRST_EVENTS)
-    profiled = (_CASES, _OPEN_OF_TOTALS, _LABELS, _LABELS_OF_WAITS, _STEPS, _WAITS, _FIRST_EVENTS)
+    plain = (_CASES, _OPEN, _LABELS, _STEPS, _TRANSITIONS)
+    profiled = (_CASES, _OPEN_OF_TOTALS, _LABELS, _LABELS_OF_WAITS, _STEPS, _WAITS, _FIRST_EVENTS_PROFILED)
     for statement in profiled if from_profiles else plain:
         conn.execute(statement)
+    if not from_profiles:
+        (is_joined,) = conn.execute(_HAS_JOINED_CASES).fetchall()[0]
+        conn.execute(_FIRST_EVENTS_JOINED if is_joined else _FIRST_EVENTS)
     conn.execute(_CONSTANCY, {"cases_per_month": config.constancy_cases_per_month})
 
 
