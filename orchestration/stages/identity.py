@@ -101,48 +101,34 @@ def _members(found: Assignment) -> pa.Table:
 
 def _objects(connection: duckdb.DuckDBPyConnection, said: Statements, found: Assignment) -> pa.Table:
     """``CASE_OBJECTS``: who belongs to which object, by entity. An entity that is an object itself is no person."""
-    entity = {
-        record: found.registry.members.get(record) or born_id(*record)
-        for table, name in (
-            (said.objects, "native_id"),
-            (said.persons, "object_id"),
-            (said.persons, "person_id"),
-        )
-        for record in zip(table["system"].to_pylist(), table[name].to_pylist(), strict=True)
-    }
-    systems, native_ids = zip(*entity, strict=True) if entity else ((), ())
-    given = {
-        "objects": said.objects,
-        "persons": said.persons,
-        "entities": pa.table(
-            {
-                "system": pa.array(systems, pa.string()),
-                "native_id": pa.array(native_ids, pa.string()),
-                "entity_id": pa.array(entity.values(), pa.string()),
-            }
-        ),
-    }
-    for name, table in given.items():
-        connection.register(f"given_{name}", table)
+
+    def entities(table: pa.Table, name: str) -> pa.Array:
+        records = zip(table["system"].to_pylist(), table[name].to_pylist(), strict=True)
+        return pa.array([found.registry.members.get(r) or born_id(*r) for r in records], pa.string())
+
+    # As columns, not by joins: nearly all records are of one system, and DuckDB 1.5.5 would join by that first.
+    objects = said.objects.append_column("case_id", entities(said.objects, "native_id"))
+    related = pa.table(
+        {
+            "entity_id": entities(said.persons, "person_id"),
+            "case_id": entities(said.persons, "object_id"),
+        }
+    )
+    connection.register("said_objects", objects)
+    connection.register("said_related", related)
     return connection.execute(_OBJECTS).to_arrow_table().cast(CASE_OBJECTS)
 
 
 _OBJECTS = """
 with times as (
-    select entity_id as case_id, min(opened_at) as opened_at,
+    select case_id, min(opened_at) as opened_at,
            if(bool_or(closed_at is null), null, max(closed_at)) as closed_at,
            max(before_days) as before_days, max(after_days) as after_days
-    from given_objects join given_entities using (system, native_id) group by case_id
-),
-related as (
-    select distinct person.entity_id, object.entity_id as case_id
-    from given_persons as said
-    join given_entities as person on person.system = said.system and person.native_id = person_id
-    join given_entities as object on object.system = said.system and object.native_id = object_id
+    from said_objects group by case_id
 )
 select entity_id::uuid as entity_id, case_id::uuid as case_id, opened_at, closed_at,
        opened_at - to_days(before_days) as since, closed_at + to_days(after_days) as until
-from related join times using (case_id)
+from (select distinct entity_id, case_id from said_related) join times using (case_id)
 where entity_id not in (select case_id from times)
 order by entity_id, case_id
 """
