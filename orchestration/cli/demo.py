@@ -1,4 +1,4 @@
-"""``casetrail demo``: a company with two years of lead to cash, from the CSV to the explanation."""
+"""``casetrail demo``: a company with two years of lead to cash in three systems, from records to the explanation."""
 
 import tempfile
 import time
@@ -11,17 +11,20 @@ from rich.table import Table
 from orchestration.cli import services
 from orchestration.cli.analysis import configure
 from orchestration.cli.demo_serve import serve
+from orchestration.cli.demo_sources import pull_all, upload_erp
 from orchestration.cli.partitions import ensure_workspace_partition
 from orchestration.cli.printing import print_table
 from orchestration.cli.release import run_sql
-from orchestration.cli.upload import upload
+from orchestration.cli.waiting import wait_and_tell
 from orchestration.cli.workspace import acting
 from orchestration.control_plane import jobs, releases, workspaces
 from orchestration.demo.lead_to_cash import write_lead_to_cash
-from orchestration.settings import load_settings
+from orchestration.services.demo_servers import demo_servers
+from orchestration.settings import load_installation, load_settings
 
 SLUG = "acme-lead-to-cash"
 LAST_ACTIVITY = "Receive payment"
+WAIT_SECONDS = 3_600
 
 demo_app = typer.Typer(invoke_without_command=True)
 demo_app.command("serve")(serve)
@@ -33,20 +36,28 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="Stop the services at the end.")] = False,
     cases: Annotated[int, typer.Option(help="Cases in the sample.", min=100)] = 20_000,
 ) -> None:
-    """Start everything, analyse a sample company's log, and show what came of it."""
+    """Start everything, pull a sample company's records from its systems, and show what came of them."""
     if context.invoked_subcommand is not None:
         return
     began = time.monotonic()
-    services.up()
+    servers = demo_servers(load_installation().home)
+    for server in servers:
+        server.spawn(cases)
+    # Dagster comes when all is there: else it would refresh after each of the three systems.
+    services.up(storage_only=True)
     try:
         _make_workspace()
         with tempfile.TemporaryDirectory(prefix="casetrail-demo-") as folder:
             log = Path(folder) / "lead_to_cash.csv"
             truth = write_lead_to_cash(log, cases=cases, cut_at_end=True)
             typer.echo(
-                f"\nA log of {truth.cases:,} cases with planted causes of delay: {truth.events:,} events."
+                f"\n{truth.cases:,} cases with planted causes of delay, in a made-up Salesforce, a made-up Marketo and"
+                " the CSV of an ERP:"
             )
-            upload(SLUG, log, wait=True)
+            pull_all(SLUG, servers)
+            upload_erp(SLUG, log)
+        services.up()
+        _wait()
         _show_result()
         typer.echo(f"\nDone in {time.monotonic() - began:.0f} s.")
     finally:
@@ -56,6 +67,13 @@ def demo(
         settings = load_settings()
         typer.echo(f"The Dagster UI is at http://{settings.webserver_host}:{settings.webserver_port}")
         typer.echo("Stop everything with: .venv/bin/casetrail down")
+
+
+def _wait() -> None:
+    settings = load_settings()
+    with acting(None) as connection:
+        workspace = workspaces.find_workspace(connection, SLUG)
+    wait_and_tell(settings, workspace, WAIT_SECONDS, as_json=False)
 
 
 def _make_workspace() -> None:
@@ -79,6 +97,14 @@ def _show_result() -> None:
         """
         select count(*) as cases, sum(event_count)::bigint as events, count(*) filter (state = 'open') as open_cases
         from cases
+        """,
+    )
+    _show(
+        "Systems",
+        """
+        select systems, count(*) as cases from (
+            select list_sort(list(distinct system)) as systems from events group by global_case_id
+        ) group by systems order by cases desc
         """,
     )
     _show(

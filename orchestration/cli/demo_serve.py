@@ -1,6 +1,7 @@
 """``casetrail demo serve``: a test server of a vendor's system, to try connectors without an account there."""
 
 import csv
+import json
 import signal
 import tempfile
 import threading
@@ -16,6 +17,7 @@ from casetrail_testkit.salesforce.catalog import Field
 from casetrail_testkit.salesforce.ids import record_id
 from orchestration.demo import vendor_records
 from orchestration.demo.lead_to_cash import write_lead_to_cash
+from orchestration.services.files import write_private
 
 
 class System(StrEnum):
@@ -41,6 +43,15 @@ def serve(
         typer.Option(help="Folder of CSV tables in Fivetran's shape to serve.", exists=True, file_okay=False),
     ] = None,
     cases: Annotated[int, typer.Option(help="Cases of the sample company, without --data.", min=1)] = 2_000,
+    calls: Annotated[
+        int | None, typer.Option(help="Calls that Marketo lets pass in 20 seconds, if not 100.", min=1)
+    ] = None,
+    access_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write address and credentials there as JSON once the data are loaded."
+        ),
+    ] = None,
 ) -> None:
     """Serve a made-up Salesforce or Marketo on this machine until Ctrl-C: real HTTP, made-up records."""
     number = DEFAULT_PORTS[system] if port is None else port
@@ -51,12 +62,16 @@ def serve(
             f"Error: port {number} cannot be used ({error.strerror}): name another with --port.", err=True
         )
         raise typer.Exit(2) from None
+    if calls is not None and isinstance(server, MarketoServer):
+        server.limits.calls_in_window = calls
     with server:
         try:
             loaded = _load(server, data, cases)
         except ValueError as error:
             typer.echo(f"Error: {error}.", err=True)
             raise typer.Exit(2) from None
+        if access_file is not None:
+            write_private(access_file, json.dumps({"url": server.url, **_credentials(server)}))
         typer.echo(f"A made-up {system.capitalize()} at {server.url}, for tests only.")
         for name, value in _credentials(server).items():
             typer.echo(f"  {name:<16} {value}")

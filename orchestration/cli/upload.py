@@ -44,6 +44,9 @@ def upload(
             help="CSV, Excel, JSON lines, XES, OCEL or Parquet; also .gz, .zip.",
         ),
     ],
+    system: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The system that the records come from.")
+    ] = None,
     case_id: Column = None,
     activity: Column = None,
     timestamp: Column = None,
@@ -91,11 +94,11 @@ def upload(
 ) -> None:
     """Upload an event log. Columns are suggested from header and content where they are not given."""
     given = {
-        "case_id": case_id, "activity": activity, "timestamp": timestamp, "start_timestamp": start_timestamp,
-        "resource": resource, "role": role, "org_unit": org_unit, "lifecycle": lifecycle,
-        "record_key": tuple(record_key or ()), "order": order, "timestamp_format": timestamp_format,
-        "timezone": timezone, "delimiter": delimiter, "encoding": encoding, "null": tuple(null or ()),
-        "object_type": object_type, "sheet": sheet,
+        "system": system, "case_id": case_id, "activity": activity, "timestamp": timestamp,
+        "start_timestamp": start_timestamp, "resource": resource, "role": role, "org_unit": org_unit,
+        "lifecycle": lifecycle, "record_key": tuple(record_key or ()), "order": order,
+        "timestamp_format": timestamp_format, "timezone": timezone, "delimiter": delimiter, "encoding": encoding,
+        "null": tuple(null or ()), "object_type": object_type, "sheet": sheet,
     }  # fmt: skip
     settings = load_settings()
     with acting(acting_user) as connection:

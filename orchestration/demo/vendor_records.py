@@ -1,7 +1,7 @@
-"""The sample company's log as its systems hold it: sales in Salesforce, marketing in Marketo.
+"""The sample company's log as its systems hold it: sales in Salesforce, marketing in Marketo, the rest in its ERP.
 
-What belongs here: which record of which system tells an event of the log. What comes after the sale (shipping,
-invoices, payment) is in neither of them. Everything is a function of the log: the same log gives the same records.
+What belongs here: which record of which system tells an event of the log. Everything is a function of the log: the same
+log gives the same records.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,6 +22,9 @@ STAGES = {
     "Approve quote": ("Quote approved", 90.0),
 }
 """Activity -> stage of the opportunity, probability in percent."""
+
+AFTER_SALE = ("Ship order", "Send invoice", "Remind customer", "Receive payment")
+ERP_COLUMNS = ("case_id", "activity", "timestamp", "resource", "role", "org_unit")
 
 TOUCHES = {
     "mail": (("Send Email", 0), ("Email Delivered", 1), ("Open Email", 60), ("Click Email", 65)),
@@ -122,6 +125,11 @@ def marketo_activities(log: Iterable[LogRow]) -> list[Record]:
         for kind, at in _touches(case)
     ]
     return sorted(activities, key=lambda activity: (activity["activityDate"], activity["leadId"]))
+
+
+def erp_rows(log: Iterable[LogRow]) -> list[Record]:
+    """What comes after the sale, as the ERP exports it: shipping, invoices, reminders, payment. In the log's order."""
+    return [{column: row[column] for column in ERP_COLUMNS} for row in log if row["activity"] in AFTER_SALE]
 
 
 def _cases(log: Iterable[LogRow]) -> list[_Case]:

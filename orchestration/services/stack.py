@@ -17,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
 from orchestration.services.dagster_processes import DagsterProcesses, Service, choose_webserver_port
+from orchestration.services.demo_servers import DemoServer, demo_endpoints, demo_servers
 from orchestration.services.feed import Feed
 from orchestration.services.files import make_passable, write_private
 from orchestration.services.postgres import Postgres
@@ -108,6 +109,8 @@ class Stack:
             with _only_one(self._home / "up.lock"):
                 DagsterProcesses(self._home).stop()
                 self.feed.stop()
+                for server in demo_servers(self._home):
+                    server.stop()
                 if self.s3:
                     self.s3.stop()
                 if self.postgres:
@@ -130,6 +133,7 @@ class Stack:
             _status("code-server", dagster.code_server, None),
             _status("webserver", dagster.webserver, web),
             _status("daemon", dagster.daemon, None),
+            *(_status(f"demo-{s.system}", s, None) for s in demo_servers(self._home) if s.process()),
         ]
 
     def begin_key_exchange(self) -> None:
@@ -152,7 +156,7 @@ class Stack:
 
     def _write_endpoints(self) -> bool:
         """Write the endpoints file; True if it says something new."""
-        endpoints: dict[str, Any] = {**self.feed.endpoints()}
+        endpoints: dict[str, Any] = {**self.feed.endpoints(), **demo_endpoints(self._home)}
         if self.postgres:
             endpoints |= self.postgres.endpoints()
         if self.s3:
@@ -182,7 +186,7 @@ def describe_dsn(dsn: SecretStr) -> str:
 
 
 def _status(
-    name: str, service: Postgres | SeaweedFS | Feed | Service | None, endpoint: object
+    name: str, service: Postgres | SeaweedFS | Feed | Service | DemoServer | None, endpoint: object
 ) -> ServiceStatus:
     address = str(endpoint) if endpoint else None
     if service is None:

@@ -9,8 +9,10 @@ import pytest
 
 from orchestration.demo.lead_to_cash import write_lead_to_cash
 from orchestration.demo.vendor_records import (
+    AFTER_SALE,
     STAGES,
     Record,
+    erp_rows,
     marketo_activities,
     marketo_leads,
     salesforce_records,
@@ -39,7 +41,9 @@ def org(log: Log) -> Org:
 
 def events(log: Log, *activities: str) -> Counter[tuple[str, str, str]]:
     return Counter(
-        (row["case_id"], row["activity"], row["timestamp"]) for row in log if row["activity"] in activities
+        (row["case_id"], row["activity"], row["timestamp"])
+        for row in log
+        if not activities or row["activity"] in activities
     )
 
 
@@ -59,6 +63,13 @@ def test_every_event_of_sales_is_one_record(log: Log, org: Org) -> None:
         (row["Case_Key__c"], "Lead created", row["CreatedDate"].replace(".000Z", "Z")) for row in org["Lead"]
     )
     assert told == events(log, "Lead created", "Qualify lead", *STAGES)
+
+
+def test_what_comes_after_the_sale_is_in_the_erp(log: Log, org: Org) -> None:
+    rows = erp_rows(log)
+    assert events(rows) == events(log, *AFTER_SALE)  # each of them once
+    assert {row["case_id"] for row in rows} <= {row["Case_Key__c"] for row in org["Opportunity"]}
+    assert {*AFTER_SALE, "Lead created", "Qualify lead", *STAGES} == {row["activity"] for row in log}
 
 
 def test_a_conversion_links_what_there_is(org: Org) -> None:

@@ -56,13 +56,20 @@ class Casetrail:
 @contextmanager
 def installed(**environment: str) -> Iterator[Casetrail]:
     """An installation of its own with Dagster, up for as long as the block."""
+    with installation_to_be(**environment) as command:
+        started = command.run("up")
+        assert started.returncode == 0, started.stderr
+        yield command
+
+
+@contextmanager
+def installation_to_be(**environment: str) -> Iterator[Casetrail]:
+    """The command of an installation that is not yet there; what it starts is stopped at the end."""
     # Not pytest's own folder: it is closed to others, and as root PostgreSQL runs as another user.
     folder = Path(tempfile.mkdtemp(prefix="casetrail-e2e-"))
     folder.chmod(0o711)
     command = Casetrail(folder / "home", environment)
     try:
-        started = command.run("up")
-        assert started.returncode == 0, started.stderr
         yield command
     finally:
         command.run("down")

@@ -224,7 +224,7 @@ def test_calls_keep_below_marketos_pace(marketo: MarketoServer, monkeypatch: pyt
             made.append(now[0])
             now[0] += 0.1
     most = max(sum(at <= other < at + 20 for other in made) for at in made)
-    assert most == calls.CALLS_IN_WINDOW < 50
+    assert most == 45
     assert len(pauses) >= 2
 
 

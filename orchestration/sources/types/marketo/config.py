@@ -36,6 +36,7 @@ class Config(SourceConfig):
         overlap_seconds: How far behind the last sync each begins again, for what Marketo has logged late.
         daily_calls: The subscription's quota of calls.
         daily_share: At which part of it a sync stops, so that others have something left.
+        calls_in_20_seconds: Marketo lets 100 pass, of all applications together, and advises to stay below 50.
         poll_seconds: How often an export is asked whether it is complete.
     """
 
@@ -53,6 +54,7 @@ class Config(SourceConfig):
     overlap_seconds: int = Field(default=3_600, ge=0, lt=86_400)
     daily_calls: PositiveInt = 50_000
     daily_share: float = Field(default=0.8, gt=0, le=1)
+    calls_in_20_seconds: PositiveInt = 45
     poll_seconds: float = Field(default=60, ge=0)
 
     @field_validator("url", mode="before")

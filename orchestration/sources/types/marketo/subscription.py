@@ -23,8 +23,7 @@ from orchestration.sources.types.marketo.refusals import (
     refusal,
 )
 
-CALLS_IN_WINDOW, WINDOW_SECONDS = 45, 20.0
-"""Marketo lets 100 calls pass in 20 seconds, of all applications together, and advises to stay below 50."""
+WINDOW_SECONDS = 20.0
 
 CALLS_BETWEEN_LOOKS = 250
 """So often the day's usage is looked at."""
@@ -201,7 +200,7 @@ class Subscription:
         began = time.monotonic()
         while self._recent and self._recent[0] <= began - WINDOW_SECONDS:
             self._recent.popleft()
-        if len(self._recent) >= CALLS_IN_WINDOW:
+        if len(self._recent) >= self._config.calls_in_20_seconds:
             self.pause(self._recent.popleft() + WINDOW_SECONDS - began)
         self._recent.append(time.monotonic())
 
