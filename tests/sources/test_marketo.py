@@ -149,7 +149,7 @@ def test_only_wanted_types_and_fields_are_asked_for(marketo: MarketoServer, make
     log(marketo, lead, 3, "Visit Webpage")
     gone = marketo.store.create_lead({})
     marketo.store.merge_leads(lead, [gone])
-    marketo.clock.advance(1)
+    marketo.clock.advance(10_000)
     puller = make(activity_types=["Visit Webpage"], lead_fields=["firstName"])
     puller.pull()
     assert {row["activityType"] for row in puller.live["activities"]} == {"Visit Webpage"}
