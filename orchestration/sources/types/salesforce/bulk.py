@@ -20,8 +20,8 @@ from orchestration.sources.types.salesforce.errors import (
 from orchestration.sources.types.salesforce.org import Org
 from orchestration.sources.types.salesforce.values import in_one_form
 
-PAGE_ROWS = 50_000
-PAGE_VALUES = 2_000_000
+PAGE_ROWS = 25_000
+PAGE_VALUES = 1_000_000
 """Of an object with many fields a page has fewer rows."""
 
 MOST_PAGE_BYTES = 256 * 1024 * 1024
