@@ -102,14 +102,14 @@ class History:
         self._fault: str | None = None
         self._used_up: str | None = None
 
-    def run(self, connector: Connector, rounds: int) -> None:
-        """So many rounds of changes and a sync that may go wrong, and then a quiet one that has to bring the rest.
+    def run(self, connector: Connector) -> None:
+        """Some rounds of changes and a sync that may go wrong, and then a quiet one that has to bring the rest.
 
         Raises:
             AssertionError: something was lost, doubled, or never there; a note tells the story.
         """
         try:
-            for _ in range(rounds):
+            for _ in range(self.dice.randint(2, 6)):
                 if self.dice.random() < 0.1:
                     self.drift()
                 for _ in range(self.dice.randrange(7)):

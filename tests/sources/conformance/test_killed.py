@@ -56,6 +56,7 @@ def processes() -> multiprocessing.context.ForkServerContext:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_what_the_source_shows_is_in_raw_once_however_often_syncs_are_killed(
     bench: SourceBench,
     settings: Settings,
@@ -74,7 +75,7 @@ def test_what_the_source_shows_is_in_raw_once_however_often_syncs_are_killed(
         job = (settings, workspace, installed.connector, point, dice.randrange(2))
         process = processes.Process(target=sync_and_die, args=job)
         process.start()
-        process.join(timeout=60 if point else dice.uniform(0, 1.5))
+        process.join(timeout=120 if point else dice.uniform(0, 1.5))
         process.kill()
         process.join()
         history.story.append(f"sync killed at {point}: {process.exitcode}")

@@ -125,8 +125,7 @@ def test_a_fault_at_any_request_loses_and_doubles_nothing(
 ) -> None:
     populate(bench, each=4)
     for number, fault in enumerate(bench.faults):
-        # The first request, and then every so manieth from another one on.
-        for nth in sorted({1, *range(2 + number % STRIDE, ENOUGH, STRIDE)}):
+        for nth in range(1, ENOUGH) if THOROUGH else (1, 2 + number % STRIDE):
             folder = tmp_path / f"{fault}-{nth}"
             folder.mkdir()
             ledger = Ledger(bench, folder)
@@ -210,7 +209,7 @@ def test_an_empty_source_and_an_empty_window_bring_nothing_and_lose_nothing(
     assert brought(bench, ledger.rows) == {key for keys in made.values() for key in keys} | set(truth.before)
 
 
-@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("zone", ZONES[1:3])
 def test_no_time_zone_changes_what_is_read_from_the_start_on(
     bench: SourceBench, truth: Truth, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zone: str
 ) -> None:

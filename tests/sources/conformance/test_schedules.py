@@ -23,4 +23,4 @@ def test_what_the_source_shows_is_in_raw_once(
     monkeypatch.setenv("TZ", ZONES[seed % len(ZONES)])
     time.tzset()
     history = History(bench, seed)
-    history.run(Ledger(bench, tmp_path), rounds=6)
+    history.run(Ledger(bench, tmp_path))
