@@ -41,10 +41,13 @@ def list_connectors(
     if as_json:
         print_json(rows)
         return
+    print_rows(rows, ("type", "name", "status", "last_sync_at", "next_sync_at", "arrivals", "overlap"))
     for row in rows:
-        row["config"] = ", ".join(f"{k}={_shown(v)}" for k, v in row["config"].items() if v)
-    shown = ("type", "name", "status", "last_sync_at", "arrivals", "overlap", "message", "config")
-    print_rows(rows, shown)
+        # Below the table: they are too long for a terminal's columns.
+        typer.echo(f"{row['type']}/{row['name']}")
+        for told in (row["message"], ", ".join(f"{k}={_shown(v)}" for k, v in row["config"].items() if v)):
+            if told:
+                typer.echo(f"  {told}")
 
 
 def _shown(value: Any) -> Any:

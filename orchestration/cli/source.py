@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -13,10 +14,11 @@ from pydantic import SecretStr
 
 from orchestration.cli.printing import print_json, print_rows
 from orchestration.cli.progress import ProgressLine
+from orchestration.cli.waiting import Timeout, Wait, wait_and_tell
 from orchestration.cli.workspace import ActingUser, AsJson, WorkspaceName, acting, told_problems
 from orchestration.control_plane import connectors, workspaces
 from orchestration.control_plane.connectors import Connector, UnknownConnector
-from orchestration.control_plane.database import Connection
+from orchestration.control_plane.database import Connection, SyncUnderWay
 from orchestration.control_plane.errors import InvalidInput
 from orchestration.control_plane.pulls import list_pulls
 from orchestration.control_plane.workspaces import Workspace
@@ -24,8 +26,10 @@ from orchestration.settings import Settings, load_settings
 from orchestration.sources.credentials import secret_fields
 from orchestration.sources.errors import SourceError
 from orchestration.sources.personal import Rules
+from orchestration.sources.protocol import StreamCheck
 from orchestration.sources.registry import source_type, source_types
 from orchestration.stages.pull_accounts import pull_accounts
+from orchestration.stages.pulls import Synced, take_cadence
 from orchestration.stages.pulls import sync as sync_connector
 from orchestration.stages.source_access import (
     add_source,
@@ -69,7 +73,12 @@ def add(
     with acting(acting_user) as connection:
         settings, found = load_settings(), workspaces.find_workspace(connection, workspace)
         values = _values(config, change) | _references(secret_ref)
-        wanted = [field for field in secret_fields(source_type(type).Config) if field not in values]
+        model = source_type(type).Config
+        wanted = {
+            name: model.model_fields[name].is_required()
+            for name in secret_fields(model)
+            if name not in values
+        }
         secrets = _secrets(wanted, secrets_stdin)
         name = workspaces.checked_slug(name or type.replace("_", "-"))
         made = add_source(connection, settings, found.id, type, name, values, secrets)
@@ -90,8 +99,10 @@ def set_(
     with acting(acting_user) as connection:
         settings, found, known = _known(connection, workspace, connector)
         values = _values(config, change) | _references(secret_ref)
-        change_source(connection, settings, known, values, _secrets([], secrets_stdin))
+        change_source(connection, settings, known, values, _secrets({}, secrets_stdin))
         changed = connectors.get_connector(connection, found.id, known.id)
+    if changed.config["every_minutes"] != known.config["every_minutes"]:
+        take_cadence(settings, changed)
     _check(settings, found, changed, acting_user, as_json)
 
 
@@ -151,13 +162,13 @@ def discover(
         return
     shown = [
         {
-            "stream": row["name"],
-            "columns": len(row["columns"]),
-            "key": ", ".join(row["key"]),
-            "cursors": ", ".join(row["cursors"]),
-            "personal": ", ".join(f"{column} ({rule})" for column, rule in row["personal"].items()),
+            "stream": stream.name,
+            "columns": len(stream.columns) or None,
+            "key": ", ".join(stream.key),
+            "cursors": ", ".join(stream.cursors),
+            "personal": _ruled(personal.get(stream.name, {}), [column for column, _type in stream.columns]),
         }
-        for row in rows
+        for stream in streams
     ]
     print_rows(shown, ("stream", "columns", "key", "cursors", "personal"))
 
@@ -165,20 +176,39 @@ def discover(
 def sync(
     workspace: WorkspaceName,
     connector: ConnectorName,
+    wait: Wait = False,
+    timeout: Timeout = 3600,
     acting_user: ActingUser = None,
     as_json: AsJson = False,
 ) -> None:
-    """Pull what is new, now and in this process. Exit code 1 if it did not come to the source's end for an error."""
+    """Pull what is new, now and in this process; if a scheduled sync is at it, behind that one.
+
+    Exit code 1 if it did not come to the source's end for an error.
+    """
     with acting(acting_user) as connection:
         settings, found, known = _known(connection, workspace, connector)
     line = ProgressLine()
+    tell: Callable[[str], None] = (lambda _text: None) if as_json else line.tell
     with told_problems(), told_sources():
-        done = sync_connector(settings, found, known, progress=(lambda _text: None) if as_json else line.tell)
+        done = _sync_in_turn(lambda: sync_connector(settings, found, known, progress=tell), tell)
+    if not as_json:
+        _tell_sync(done, line, workspace, connector)
+    told = asdict(done)
+    if wait:
+        entered = [part["arrival_id"] for pull in done.pulls for part in pull.parts if part["arrival_id"]]
+        told |= wait_and_tell(settings, found, timeout, as_json, present=entered)
     if as_json:
-        print_json(asdict(done))
-        return
-    counts = ", ".join(f"{done.total(count):,} {count.replace('_', '-')}" for count in _COUNTS[1:])
-    line.done(f"{done.total('records'):,} records in {len(done.pulls)} pull(s): {counts}.")
+        print_json(told)
+
+
+def _tell_sync(done: Synced, line: ProgressLine, workspace: str, connector: str) -> None:
+    if done.pulls or done.stopped:
+        counts = ", ".join(f"{done.total(count):,} {count.replace('_', '-')}" for count in _COUNTS[1:])
+        line.done(f"{done.total('records'):,} records in {len(done.pulls)} pull(s): {counts}.")
+    else:
+        line.done(
+            f"Nothing is new. `casetrail connector pulls {workspace} {connector}` shows what came before."
+        )
     for change in (change for pull in done.pulls for change in pull.schema_changes):
         typer.echo(f"{change['stream']}.{change['column']}: {_change(change)}", err=True)
     if done.stopped:
@@ -209,10 +239,23 @@ def pulls(
     print_rows(rows, ("number", "committed_at", *counts, "schema changes"))
 
 
+def _sync_in_turn(sync_once: Callable[[], Synced], tell: Callable[[str], None]) -> Synced:
+    """Sync as soon as nobody else does: the schedule takes up a new connector by itself."""
+    while True:
+        try:
+            return sync_once()
+        except SyncUnderWay:
+            tell("The schedule syncs it already: waiting for that to end. Ctrl-C stops the waiting.")
+            time.sleep(_TURN_SECONDS)
+
+
 def _change(change: Mapping[str, Any]) -> str:
     kind = str(change["change"])
     return f"{change['before']} became {change['after']}" if kind == "type" else kind
 
+
+_TURN_SECONDS = 2.0
+"""Between two looks whether a sync that is under way has ended."""
 
 _COUNTS = ("records", "landed", "non_event", "duplicate", "quarantined")
 
@@ -275,7 +318,7 @@ def _check(
     *,
     enable: bool = False,
 ) -> None:
-    checks, failed = [], None
+    checks, failed = list[StreamCheck](), None
     try:
         checks = check_source(settings, workspace, connector, enable=enable)
     except SourceError as error:
@@ -283,21 +326,41 @@ def _check(
     with acting(acting_user) as connection:
         changed = connectors.get_connector(connection, workspace.id, connector.id)
         personal = shown_personal(changed)
-    _tell(changed, [check.stream for check in checks], as_json, personal)
+    _tell(changed, checks, as_json, personal)
     if failed is not None:
         typer.echo(f"Error: {failed}", err=True)
+        if changed.status in _REMEDIES:
+            typer.echo(_REMEDIES[changed.status].format(f"{workspace.slug} {connector.name}"), err=True)
         raise typer.Exit(1)
 
 
-def _tell(connector: Connector, streams: list[str], as_json: bool, personal: Rules | None = None) -> None:
+_REMEDIES = {
+    "error": "The connector is kept. Once that is put right, there or with `casetrail connector set {0}`, "
+    "`casetrail connector check {0}` lets it be synced again.",
+    "disabled": "The connector is kept and rests. Once that is put right, there or with "
+    "`casetrail connector set {0}`, `casetrail connector enable {0}` lets it be synced.",
+}
+"""By the status that a failed check leaves, what to do."""
+
+
+def _tell(
+    connector: Connector, checks: list[StreamCheck], as_json: bool, personal: Rules | None = None
+) -> None:
     if as_json:
         print_json(asdict(connector) | ({} if personal is None else {"personal": personal}))
         return
-    usable = f" Streams: {', '.join(streams)}." if streams else ""
+    usable = f" Streams: {', '.join(check.stream for check in checks)}." if checks else ""
     typer.echo(f"{connector.type}/{connector.name} is {connector.status}.{usable}")
-    for stream, columns in (personal or {}).items():
-        told = ", ".join(f"{column} ({rule})" for column, rule in columns.items())
-        typer.echo(f"Personal fields of {stream}: {told}.")
+    for check in checks:
+        if told := _ruled((personal or {}).get(check.stream, {}), check.columns):
+            typer.echo(f"Personal fields of {check.stream}: {told}.")
+
+
+def _ruled(rules: Mapping[str, str], columns: Sequence[str] | None) -> str:
+    """The rules of those columns that a stream has, if that is known: a type has rules of many more."""
+    return ", ".join(
+        f"{column} ({rule})" for column, rule in rules.items() if not columns or column in columns
+    )
 
 
 def _values(file: Path | None, change: list[str] | None) -> dict[str, Any]:
@@ -321,12 +384,25 @@ def _pairs(
         yield field, read(value)
 
 
-def _secrets(wanted: list[str], from_stdin: bool) -> Mapping[str, SecretStr]:
-    """Secrets from standard input, or from whoever sits at the terminal: never shown."""
+def _secrets(wanted: Mapping[str, bool], from_stdin: bool) -> Mapping[str, SecretStr]:
+    """Secrets from standard input, or from whoever sits at the terminal: never shown.
+
+    Args:
+        wanted: What to ask for, and whether it is needed: of two ways in, each has its own secret.
+        from_stdin: Nothing is asked.
+    """
     if from_stdin:
         given = _object(sys.stdin.read(), "standard input")
         return {name: SecretStr(str(value)) for name, value in given.items()}
-    return {name: SecretStr(typer.prompt(name, hide_input=True, err=True)) for name in wanted}
+    asked = {name: _asked(name, is_needed) for name, is_needed in wanted.items()}
+    return {name: SecretStr(value) for name, value in asked.items() if value}
+
+
+def _asked(name: str, is_needed: bool) -> str:
+    if is_needed:
+        return str(typer.prompt(name, hide_input=True, err=True))
+    text = f"{name} (Enter: none)"
+    return str(typer.prompt(text, default="", show_default=False, hide_input=True, err=True))
 
 
 def _object(text: str, where: str) -> dict[str, Any]:

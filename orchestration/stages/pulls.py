@@ -120,6 +120,17 @@ def next_slot(connector_id: str, every_minutes: int, after: datetime) -> datetim
     return datetime.fromtimestamp((elapsed // period + 1) * period + offset, UTC)
 
 
+def take_cadence(settings: Settings, connector: Connector) -> None:
+    """Let the next sync be no later than the connector's cadence says, for when that has changed.
+
+    A source that is resting because of a quota is asked once more, and says again until when.
+    """
+    slot = next_slot(connector.id, int(connector.config["every_minutes"]), datetime.now(UTC))
+    if connector.next_sync_at is not None and slot < connector.next_sync_at:
+        with database.as_system(settings.system_dsn, connector.workspace_id) as connection:
+            connectors.set_next_sync(connection, connector.workspace_id, connector.id, slot)
+
+
 @dataclass(frozen=True)
 class _Desk:
     """What a sync works with besides its source."""

@@ -1,20 +1,23 @@
 """``casetrail connector add``, ``set``, ``check``, ``discover``, ``enable``, ``disable`` and ``list``."""
 
 import json
-from datetime import UTC, datetime
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from casetrail_testkit import SalesforceServer
 from orchestration.cli import app, desk, source
 from orchestration.cli import workspace as workspace_commands
 from orchestration.control_plane import database, members
 from orchestration.control_plane.workspaces import Workspace
 from orchestration.settings import Settings
-from tests.sources.conftest import EVENTS, PASSWORD, STREAM, SourceDatabase
+from tests.sources.conftest import EVENTS, PASSWORD, STREAM, Connect, SourceDatabase, state_of
 
 T0 = datetime(2024, 3, 1, tzinfo=UTC)
 
@@ -78,6 +81,8 @@ def test_a_connector_from_nothing_to_disabled(
         in run("sync", workspace.slug, "postgres").output
     )
     assert printed(run("sync", workspace.slug, "postgres", "--json"))["pulls"] == []
+    told = run("sync", workspace.slug, "postgres").output
+    assert f"Nothing is new. `casetrail connector pulls {workspace.slug} postgres`" in told
     (pull,) = printed(run("pulls", workspace.slug, "postgres", "--json"))
     assert (pull["number"], pull["mapped"], pull["quarantined"], pull["superseded"]) == (1, 1, 1, 0)
     assert "nothing was done" in run("remap", workspace.slug, "postgres").output
@@ -118,9 +123,14 @@ def test_what_goes_wrong_is_told_and_noted(workspace: Workspace, source_database
     assert failed.exit_code == 1
     assert "postgres/postgres is error" in failed.output
     assert "The database refuses" in failed.output
+    assert f"`casetrail connector check {workspace.slug} postgres` lets it be synced again" in failed.output
+    nobody = [field for field in fields if not field.startswith("--set=port=")]
+    rests = run("add", workspace.slug, "postgres", "--name", "b", *nobody, "--set=port=1", stdin="not-it\n")
+    assert (rests.exit_code, "postgres/b is disabled" in rests.output) == (1, True)
+    assert f"`casetrail connector enable {workspace.slug} b` lets it be synced" in rests.output
     assert "not-it" not in failed.output
     unknown = run("check", workspace.slug, "crm")
-    assert "no connector to be pulled from called crm. There are: postgres/postgres." in " ".join(
+    assert "no connector to be pulled from called crm. There are: postgres/b, postgres/postgres." in " ".join(
         unknown.output.split()
     )
     assert "There is no connector type nosuch" in run("add", workspace.slug, "nosuch").output
@@ -141,3 +151,56 @@ def test_only_admins_reach_a_source(
         "add", workspace.slug, "postgres", "--name", "other", *fields, "--as", "lea@acme.test", stdin="p4ss\n"
     )
     assert (refused.exit_code, "may not" in refused.output) == (1, True)
+
+
+def test_another_cadence_holds_from_the_next_sync_on(
+    settings: Settings, workspace: Workspace, connect: Connect, source_database: SourceDatabase
+) -> None:
+    source_database.owner.execute(EVENTS)
+    connector = connect(every_minutes=10_000)
+    run("sync", workspace.slug, "orders")
+    late = state_of(settings, connector).next_sync_at
+    run("set", workspace.slug, "orders", "--set", "lag_seconds=5")
+    assert state_of(settings, connector).next_sync_at == late
+    run("set", workspace.slug, "orders", "--set", "every_minutes=1")
+    early = state_of(settings, connector).next_sync_at
+    assert early is not None
+    assert early <= datetime.now(UTC) + timedelta(minutes=1)
+    run("set", workspace.slug, "orders", "--set", "every_minutes=10000")
+    assert state_of(settings, connector).next_sync_at == early
+
+
+def test_a_sync_waits_for_the_one_that_is_under_way(
+    settings: Settings,
+    workspace: Workspace,
+    connect: Connect,
+    source_database: SourceDatabase,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source_database.owner.execute(EVENTS)
+    connector, waits = connect(), ExitStack()
+    waits.enter_context(database.connector_lock(settings.system_dsn, connector.id))
+    monkeypatch.setattr(source, "time", SimpleNamespace(sleep=lambda _seconds: waits.close()))
+    told = run("sync", workspace.slug, "orders")
+    assert (told.exit_code, "waiting for that to end" in told.output) == (0, True)
+    assert state_of(settings, connector).last_sync_at is not None
+
+
+def test_of_two_ways_in_a_person_gives_the_secret_of_one(workspace: Workspace) -> None:
+    with SalesforceServer() as org:
+        fields = [
+            f"--set=url={org.url}",
+            f"--set=client_id={org.sessions.consumer_key}",
+            '--set=streams=["Lead"]',
+        ]
+        made = run("add", workspace.slug, "salesforce", *fields, stdin=f"{org.sessions.consumer_secret}\n\n")
+        assert "salesforce/salesforce is connected. Streams: Lead." in made.output
+        shown = run("discover", workspace.slug, "salesforce").output
+    assert "Personal fields of Lead: Email (email)." in made.output
+    assert "Personal fields of Case" not in made.output
+    (lead,) = (line for line in shown.splitlines() if line.split()[:1] == ["Lead"])
+    assert "FirstName (drop)" in lead
+    assert "AssistantName" not in lead, "a field that this org does not have"
+    listed = run("list", workspace.slug).output
+    assert "client_secret=(set)" in listed
+    assert org.sessions.consumer_secret not in made.output + shown + listed
