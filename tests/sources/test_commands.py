@@ -125,13 +125,16 @@ def test_what_goes_wrong_is_told_and_noted(workspace: Workspace, source_database
     assert "The database refuses" in failed.output
     assert f"`casetrail connector check {workspace.slug} postgres` lets it be synced again" in failed.output
     nobody = [field for field in fields if not field.startswith("--set=port=")]
-    rests = run("add", workspace.slug, "postgres", "--name", "b", *nobody, "--set=port=1", stdin="not-it\n")
-    assert (rests.exit_code, "postgres/b is disabled" in rests.output) == (1, True)
-    assert f"`casetrail connector enable {workspace.slug} b` lets it be synced" in rests.output
+    rests = run(
+        "add", workspace.slug, "postgres", "--name", "other", *nobody, "--set=port=1", stdin="not-it\n"
+    )
+    assert (rests.exit_code, "postgres/other is disabled" in rests.output) == (1, True)
+    assert f"`casetrail connector enable {workspace.slug} other` lets it be synced" in rests.output
     assert "not-it" not in failed.output
     unknown = run("check", workspace.slug, "crm")
-    assert "no connector to be pulled from called crm. There are: postgres/b, postgres/postgres." in " ".join(
-        unknown.output.split()
+    assert (
+        "no connector to be pulled from called crm. There are: postgres/other, postgres/postgres."
+        in " ".join(unknown.output.split())
     )
     assert "There is no connector type nosuch" in run("add", workspace.slug, "nosuch").output
     assert "takes FIELD=VALUE" in run("set", workspace.slug, "postgres", "--set", PASSWORD).output
