@@ -1,6 +1,6 @@
 """Analyses on demand that are killed and cancelled at random moments: every one ends, and its state is the truth.
 
-The suite asks seven; CASETRAIL_ANALYSES=200 the two hundred that were asked for once. CASETRAIL_ANALYSES_SEED draws
+The suite asks ten; CASETRAIL_ANALYSES=200 the two hundred that were asked for once. CASETRAIL_ANALYSES_SEED draws
 others, and CASETRAIL_ANALYSES_SECONDS gives each more time, where others use the machine fully.
 """
 
@@ -34,7 +34,7 @@ from orchestration.stages.question import parameters_of
 from tests.e2e.conftest import Casetrail, installed
 from tests.e2e.ui import DagsterUi
 
-ANALYSES = int(os.environ.get("CASETRAIL_ANALYSES", "7"))
+ANALYSES = int(os.environ.get("CASETRAIL_ANALYSES", "10"))
 SEED = int(os.environ.get("CASETRAIL_ANALYSES_SEED", "4"))
 AT_ONCE = 8
 LONGEST_SECONDS = int(os.environ.get("CASETRAIL_ANALYSES_SECONDS", "400"))

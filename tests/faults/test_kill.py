@@ -1,6 +1,6 @@
 """kill -9 of a refresh at any moment: readers have the old release or the new one, whole; a retry makes the new.
 
-The suite kills seven refreshes; CASETRAIL_KILLS=50 the fifty that were asked for once.
+The suite kills ten refreshes; CASETRAIL_KILLS=50 the fifty that were asked for once.
 """
 
 import json
@@ -22,7 +22,7 @@ from tests.faults.leftovers import nothing_is_left_over
 from tests.faults.reader import Reader, Release, store_of
 from tests.faults.refresh import Orders, Refresh, refreshed, replay_agrees
 
-KILLS = int(os.environ.get("CASETRAIL_KILLS", "7"))
+KILLS = int(os.environ.get("CASETRAIL_KILLS", "10"))
 SEED = 20_260
 REPLAY_EVERY = 20
 

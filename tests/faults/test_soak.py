@@ -1,6 +1,6 @@
 """Faults without end: every refresh of the real daemon ends in the release that a clean build of its uploads makes.
 
-The suite has two refreshes with six faults; CASETRAIL_SOAK_REFRESHES=100 the hundred with three hundred that were
+The suite has three refreshes with nine faults; CASETRAIL_SOAK_REFRESHES=100 the hundred with three hundred that were
 asked for once. CASETRAIL_SOAK_SEED draws others.
 """
 
@@ -22,7 +22,7 @@ from tests.faults.ordeal import KILLED, Fault, Ordeal, Watcher, faults, ordeal, 
 from tests.faults.reader import BrokenRelease, Release
 from tests.faults.refresh import replay_agrees
 
-REFRESHES = int(os.environ.get("CASETRAIL_SOAK_REFRESHES", "2"))
+REFRESHES = int(os.environ.get("CASETRAIL_SOAK_REFRESHES", "3"))
 SEED = int(os.environ.get("CASETRAIL_SOAK_SEED", "3"))
 FAULTS = 3
 """In each refresh."""
