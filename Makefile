@@ -28,7 +28,7 @@ demo: install ## start casetrail with a sample company and open its log in Dagst
 	@$(BIN)/casetrail demo $(if $(ONCE),--once)
 
 test: install ## run the quick tests
-	@$(BIN)/pytest -q -m "not slow"
+	@$(BIN)/pytest -q -m "not slow" -n 2 --dist loadfile --timeout 300
 
 test-slow: install chromium ## run the slow tests: whole refreshes, crashes, the Dagster UI in a browser
 	@$(BIN)/pytest -q -m slow -n 2 --dist loadfile --no-loadscope-reorder --timeout 300 --durations 25
