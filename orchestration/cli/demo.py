@@ -41,11 +41,11 @@ def demo(
         return
     began = time.monotonic()
     servers = demo_servers(load_installation().home)
-    for server in servers:
-        server.spawn(cases)
-    # Dagster comes when all is there: else it would refresh after each of the three systems.
-    services.up(storage_only=True)
     try:
+        for server in servers:
+            server.spawn(cases)
+        # Dagster comes when all is there: else it would refresh after each of the three systems.
+        services.up(storage_only=True)
         _make_workspace()
         with tempfile.TemporaryDirectory(prefix="casetrail-demo-") as folder:
             log = Path(folder) / "lead_to_cash.csv"

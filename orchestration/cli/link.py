@@ -1,5 +1,6 @@
 """``casetrail link``: who is who across systems, why, what was not joined, and what people say of it."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated
 
@@ -17,43 +18,34 @@ RecordName = Annotated[str, typer.Argument(metavar="SYSTEM:ID", help="A record, 
 Why = Annotated[str, typer.Option("--reason", help="Why; others will ask.", show_default=False)]
 
 
-@link_app.command()
-def allow(
-    workspace: WorkspaceName,
-    left: RecordName,
-    right: RecordName,
-    reason: Why,
-    acting_user: ActingUser = None,
-    as_json: AsJson = False,
-) -> None:
-    """Say that two records are one person or thing. The next refresh goes by it."""
-    _say(workspace, left, right, "allow", reason, acting_user, as_json)
+def _saying(verdict: Verdict) -> Callable[..., None]:
+    """A command that says this of two records."""
+
+    def say(
+        workspace: WorkspaceName,
+        left: RecordName,
+        right: RecordName,
+        reason: Why,
+        acting_user: ActingUser = None,
+        as_json: AsJson = False,
+    ) -> None:
+        with acting(acting_user) as connection:
+            found = workspaces.find_workspace(connection, workspace)
+            case_registry.say(connection, found.id, (_record(left), _record(right)), verdict, reason)
+        if as_json:
+            print_json({"left": left, "right": right, "verdict": verdict, "reason": reason})
+        else:
+            typer.echo(f"Noted: {verdict} {left} {right}. The next refresh goes by it.")
+
+    return say
 
 
-@link_app.command()
-def deny(
-    workspace: WorkspaceName,
-    left: RecordName,
-    right: RecordName,
-    reason: Why,
-    acting_user: ActingUser = None,
-    as_json: AsJson = False,
-) -> None:
-    """Say that two records are not one, whatever links them. The next refresh goes by it."""
-    _say(workspace, left, right, "deny", reason, acting_user, as_json)
-
-
-@link_app.command()
-def withdraw(
-    workspace: WorkspaceName,
-    left: RecordName,
-    right: RecordName,
-    reason: Why,
-    acting_user: ActingUser = None,
-    as_json: AsJson = False,
-) -> None:
-    """Take back what was said of two records."""
-    _say(workspace, left, right, "withdrawn", reason, acting_user, as_json)
+_NEXT = "The next refresh goes by it."
+link_app.command("allow", help=f"Say that two records are one person or thing. {_NEXT}")(_saying("allow"))
+link_app.command("deny", help=f"Say that two records are not one, whatever links them. {_NEXT}")(
+    _saying("deny")
+)
+link_app.command("withdraw", help="Take back what was said of two records.")(_saying("withdrawn"))
 
 
 @link_app.command("list")
@@ -108,24 +100,6 @@ def show(
     for merge in entity.merges:
         path = " > ".join(f"{':'.join(step['right'])} ({step['rule']})" for step in merge["evidence"])
         typer.echo(f"  merged {merge['global_case_id']} on {merge['merged_at']:%Y-%m-%d}: {path}")
-
-
-def _say(
-    workspace: str,
-    left: str,
-    right: str,
-    verdict: Verdict,
-    reason: str,
-    acting_user: str | None,
-    as_json: bool,
-) -> None:
-    with acting(acting_user) as connection:
-        found = workspaces.find_workspace(connection, workspace)
-        case_registry.say(connection, found.id, (_record(left), _record(right)), verdict, reason)
-    if as_json:
-        print_json({"left": left, "right": right, "verdict": verdict, "reason": reason})
-    else:
-        typer.echo(f"Noted: {verdict} {left} {right}. The next refresh goes by it.")
 
 
 def _record(text: str) -> tuple[str, str]:

@@ -233,6 +233,15 @@ def retry_after(response: httpx.Response) -> float | None:
     return max((until - datetime.now(UTC)).total_seconds(), 0.0)
 
 
+def answered_at(headers: httpx.Headers) -> datetime:
+    """The source's own time (UTC) of an answer; ours where it does not say."""
+    try:
+        told = parsedate_to_datetime(str(headers.get("Date", "")))
+    except ValueError:
+        return datetime.now(UTC)
+    return told.astimezone(UTC)
+
+
 def _refuse_redirect(response: httpx.Response, host: str) -> None:
     if response.has_redirect_location:
         target = httpx.URL(response.headers["Location"]).host or host

@@ -15,6 +15,7 @@ import pyarrow as pa
 from orchestration.identity import email_keys
 from orchestration.sources.errors import ConfigurationError
 from orchestration.sources.protocol import Page, Personal, SourceConfig, SourceType
+from orchestration.sources.registry import identities
 
 Rules = Mapping[str, Mapping[str, Personal]]
 """By stream and column, what becomes of personal fields; what is kept is not in it."""
@@ -53,7 +54,7 @@ def require_usable(type_: SourceType, config: SourceConfig) -> None:
                     f"{stream}: personal says {rule} of the column {column}, which events need as their {part}: "
                     f"take another column for it, or set personal to {_usable(part)} there."
                 )
-    for stream, said in (type_.identity(config) | config.identity).items():
+    for stream, said in identities(type_, config).items():
         for column in said.keys:
             if column not in rules.get(stream, {}):
                 raise ConfigurationError(

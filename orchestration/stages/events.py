@@ -64,8 +64,10 @@ def stage_events(bench: Workbench, months: Iterable[str]) -> list[MonthOutcome]:
         # A month's file is mostly one row group, which DuckDB reads with one thread: so several months at a time.
         with ThreadPoolExecutor(bench.threads) as pool:
             made = list(pool.map(make, stale))
-    _note_keyed(bench.tree, [p.month for p in bench.raw_parts if is_keyed(p) and p.month in months], keyed)
-    _note_places(bench.tree, months, places.state)
+    _note_judged(
+        bench.tree, (p.month for p in bench.raw_parts if is_keyed(p) and p.month in months), "keyed", keyed
+    )
+    _note_judged(bench.tree, months, "places", places.state)
     left = {part.month for part in bench.raw_parts}
     # Months without raw files stay in the tree until the case index has let go of them (``stage_case_index``).
     return [
@@ -95,13 +97,6 @@ def _fingerprint(sources: list[Any], of_records: str | None) -> str:
     return digest([*sources, *([of_records] if of_records else [])])
 
 
-def _note_places(tree: WorkingTree, months: Iterable[str], state: str | None) -> None:
-    """Note on the months that they were judged by the identity as it is now, be they made or carried over."""
-    files = tree.files("events")
-    judged = {m: {"places": state} for m in months if m in files and files[m].stats.get("places") != state}
-    tree.note("events", judged)
-
-
 def events_sources(parts: Iterable[RawPart]) -> str:
     """What the events of a month depend on as far as the ledger knows: raw files in upload order, mappings, code."""
     ranked = sorted(parts, key=lambda part: part.rank)
@@ -120,13 +115,13 @@ def keyed_sources(parts: Iterable[RawPart]) -> str:
     return digest([[p.arrival_sha256, p.month, p.content_sha256, digest(p.mapping)] for p in ranked])
 
 
-def _note_keyed(tree: WorkingTree, months: Iterable[str], keyed: str) -> None:
-    """Note on the months with keyed records that they were judged beside all others, be they made or carried over.
+def _note_judged(tree: WorkingTree, months: Iterable[str], beside: str, state: str | None) -> None:
+    """Note beside what the months were judged, be they made or carried over: keyed records, or who is who.
 
     A run that dies before has not judged them, and they stay stale.
     """
     files = tree.files("events")
-    judged = {m: {"keyed": keyed} for m in months if m in files and files[m].stats.get("keyed") != keyed}
+    judged = {m: {beside: state} for m in months if m in files and files[m].stats.get(beside) != state}
     tree.note("events", judged)
 
 

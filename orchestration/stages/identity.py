@@ -57,9 +57,10 @@ def stage_identity(bench: Workbench) -> bool:
     sources, staged = bench.identity, bench.tree.files(MEMBERS).get(WHOLE_ANALYSIS)
     if sources is None or not is_identity_stale(staged, sources.fingerprint):
         return False
-    bench.progress(f"identity: {len(sources.parts)} originals say who is who")
+    parts = sources.parts()
+    bench.progress(f"identity: {len(parts)} originals say who is who")
     with timed() as spent, bench.session() as connection:
-        said = read_statements(connection, sources.parts)
+        said = read_statements(connection, parts)
         found = sources.stitch(said.links, said.keys, said.first_seen)
         members = _members(found)
         objects = _objects(connection, said, found)

@@ -89,10 +89,10 @@ def open_workspace(
         if exclusive:
             stack.enter_context(database.workspace_lock(dsn, workspace.id, waiting=_told(slug, progress)))
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="casetrail-")))
+        store = _store(settings, workspace, s3_client)
         with database.as_system(dsn, workspace.id) as connection:
             job = jobs.standing_job(connection, workspace.id)
             arrived, raw_files = arrivals.landed(connection, workspace.id, "raw")
-            store = _store(settings, workspace, s3_client)
             identity = identity_sources(connection, dsn, workspace.id, store.url)
         bench = Workbench(
             workspace_id=workspace.id,

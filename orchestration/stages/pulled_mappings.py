@@ -15,8 +15,7 @@ from orchestration.control_plane.arrivals import Arrival, NewArrival
 from orchestration.control_plane.connectors import Connector
 from orchestration.control_plane.corrections import Cause
 from orchestration.lake import layout
-from orchestration.sources.credentials import shown_config
-from orchestration.sources.registry import source_type
+from orchestration.sources.registry import shown_source
 from orchestration.stages.corrections import (
     CannotReadAgain,
     Corrected,
@@ -30,8 +29,8 @@ from orchestration.stages.intake import read_and_store
 
 def configured_mappings(connector: Connector) -> dict[str, EventMapping]:
     """By stream, the mapping that a connector's configuration gives."""
-    type_ = source_type(connector.type)
-    return type_.mappings(shown_config(type_.Config, connector.config))
+    type_, config = shown_source(connector.type, connector.config)
+    return type_.mappings(config)
 
 
 def remap_pulled(desk: Desk, connector: Connector, reason: str) -> tuple[list[Corrected], list[Arrival]]:

@@ -37,9 +37,9 @@ from orchestration.sources.errors import (
 )
 from orchestration.sources.personal import PersonalFields
 from orchestration.sources.protocol import Checkpoint, Window
+from orchestration.sources.registry import identities
 from orchestration.stages.intake import Reading, file_sha256, read_and_store
 from orchestration.stages.source_access import OpenedSource, noting_problems, personal_fields, using_source
-from orchestration.stages.speakers import identities
 from orchestration.stages.workbench import digest
 
 PAUSES = (1, 5, 25)

@@ -18,7 +18,7 @@ from orchestration.control_plane.errors import ControlPlaneError, InvalidInput
 from orchestration.control_plane.sealing import NoSecretKey, SealBroken
 from orchestration.control_plane.workspaces import Workspace
 from orchestration.settings import Settings
-from orchestration.sources.credentials import join_config, secret_fields, shown_config, split_config
+from orchestration.sources.credentials import join_config, secret_fields, split_config
 from orchestration.sources.errors import ConfigurationError, SourceError, TransientError
 from orchestration.sources.personal import (
     PersonalFields,
@@ -29,7 +29,7 @@ from orchestration.sources.personal import (
 )
 from orchestration.sources.protocol import Context, Personal, SourceConfig, SourceType, Stream, StreamCheck
 from orchestration.sources.redaction import Redactor, redacted_logs
-from orchestration.sources.registry import source_type
+from orchestration.sources.registry import shown_source, source_type
 
 
 class UnexpectedFailure(SourceError):
@@ -153,8 +153,7 @@ def personal_fields(settings: Settings, workspace: Workspace, source: OpenedSour
 
 def shown_personal(connector: Connector) -> dict[str, dict[str, Personal]]:
     """By stream and column, what becomes of a connector's personal fields, by what it is configured to be."""
-    type_ = source_type(connector.type)
-    return personal_rules(type_, shown_config(type_.Config, connector.config))
+    return personal_rules(*shown_source(connector.type, connector.config))
 
 
 def _require_personal(config: SourceConfig, checks: Sequence[StreamCheck]) -> None:

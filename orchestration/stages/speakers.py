@@ -1,26 +1,21 @@
 """What says who is who in a workspace: its connectors' records, and its people."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 
 from pydantic import SecretStr
 
 from orchestration.control_plane import case_registry, pulls
-from orchestration.control_plane.database import Connection
+from orchestration.control_plane.database import Connection, as_system
 from orchestration.control_plane.pulls import Speaker
 from orchestration.lake import layout
-from orchestration.sources.credentials import shown_config
-from orchestration.sources.protocol import Identity, SourceConfig, SourceType
-from orchestration.sources.registry import source_type
+from orchestration.sources.protocol import Identity
+from orchestration.sources.registry import identities, shown_source
 from orchestration.stages.identity import identity_fingerprint
 from orchestration.stages.link_statements import LinkPart
 from orchestration.stages.stitching import stitch_workspace
 from orchestration.stages.workbench import IdentitySources
-
-
-def identities(type: SourceType, config: SourceConfig) -> dict[str, Identity]:
-    """By stream what its records say: as its configuration says, else as its type does."""
-    return type.identity(config) | config.identity
 
 
 def fingerprints(connection: Connection, workspace_ids: Sequence[str]) -> dict[str, str]:
@@ -45,29 +40,35 @@ def identity_sources(
     fingerprint = _fingerprint(spoken, words)
     if fingerprint is None:
         return None
-    originals = [
-        (original["committed_at"], speaker, original)
-        for speaker, said in spoken
-        for original in pulls.originals(connection, workspace_id, speaker.connector_id, sorted(said))
-    ]
-    of = {speaker.connector_id: said for speaker, said in spoken}
-    parts = [
-        LinkPart(
-            speaker.connector_id,
-            speaker.type,
-            original["stream"],
-            original["kind"] == "tombstones",
-            url(layout.original_key(workspace_id, original["sha256"])),
-            of[speaker.connector_id][original["stream"]],
-        )
-        for _committed, speaker, original in sorted(originals, key=lambda entry: entry[0])
-    ]
+    parts = partial(_parts, dsn, workspace_id, spoken, url)
     return IdentitySources(fingerprint, parts, partial(stitch_workspace, dsn, workspace_id))
 
 
+def _parts(
+    dsn: SecretStr | str,
+    workspace_id: str,
+    spoken: Sequence[tuple[Speaker, Mapping[str, Identity]]],
+    url: Callable[[str], str],
+) -> list[LinkPart]:
+    """The originals of the streams that say something. Of a connector they come in the order of its pulls."""
+    found: list[tuple[datetime, LinkPart]] = []
+    with as_system(dsn, workspace_id) as connection:
+        for speaker, said in spoken:
+            for original in pulls.originals(connection, workspace_id, speaker.connector_id, sorted(said)):
+                part = LinkPart(
+                    connector_id=speaker.connector_id,
+                    connector_type=speaker.type,
+                    stream=original["stream"],
+                    tombstones=original["kind"] == "tombstones",
+                    url=url(layout.original_key(workspace_id, original["sha256"])),
+                    identity=said[original["stream"]],
+                )
+                found.append((original["committed_at"], part))
+    return [part for _committed, part in sorted(found, key=lambda entry: entry[0])]
+
+
 def _identities(speaker: Speaker) -> dict[str, Identity]:
-    type_ = source_type(speaker.type)
-    return identities(type_, shown_config(type_.Config, speaker.config))
+    return identities(*shown_source(speaker.type, speaker.config))
 
 
 def _fingerprint(spoken: Sequence[tuple[Speaker, Mapping[str, Identity]]], words: int) -> str | None:

@@ -114,12 +114,12 @@ class IdentitySources:
 
     Attributes:
         fingerprint: Of all of it (``identity.identity_fingerprint``).
-        parts: The originals that say something, in the order of the pulls.
+        parts: Lists the originals that say something, in the order of the pulls; only a stitching needs them.
         stitch: Joins links and keys, adds what people say, and keeps the outcome in the registry.
     """
 
     fingerprint: str
-    parts: Sequence[LinkPart]
+    parts: Callable[[], Sequence[LinkPart]]
     stitch: Callable[[pa.Table, pa.Table, Mapping[Record, int]], Assignment]
 
 

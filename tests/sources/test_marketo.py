@@ -14,7 +14,7 @@ from casetrail_testkit.marketo.catalog import ActivityType, LeadField
 from orchestration.sources.errors import QuotaExhausted, TransientError
 from orchestration.sources.types.marketo import exports, reading
 from orchestration.sources.types.marketo.export_rows import export_rows
-from tests.sources.marketo_puller import NOON, Died, Make, config_of, pages_of
+from tests.sources.marketo_puller import NOON, Died, Make, Puller, config_of, pages_of
 
 
 def stamp(moment: datetime) -> str:
@@ -295,9 +295,8 @@ def test_a_read_that_dies_anywhere_loses_and_doubles_nothing(
     assert len([r for r in marketo.requests if r.target.endswith("export/create.json")]) == 4
 
 
-def test_an_export_goes_on_behind_the_rows_that_have_landed(
-    marketo: MarketoServer, make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def dead_in_an_export(marketo: MarketoServer, make: Make, monkeypatch: pytest.MonkeyPatch) -> Puller:
+    """A read of 50 activities that died on the third page of ten, behind a checkpoint after 20."""
     monkeypatch.setattr(reading, "PAGE_ROWS", 10)
     monkeypatch.setattr(reading, "CHECKPOINT_ROWS", 20)
     log(marketo, marketo.store.create_lead({}), 50)
@@ -305,6 +304,13 @@ def test_an_export_goes_on_behind_the_rows_that_have_landed(
     puller = make(streams=["activities"])
     with pytest.raises(Died):
         puller.pull(die_after_pages=3)
+    return puller
+
+
+def test_an_export_goes_on_behind_the_rows_that_have_landed(
+    marketo: MarketoServer, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    puller = dead_in_an_export(marketo, make, monkeypatch)
     assert puller.state is not None
     assert puller.state["activities"]["export"]["rows"] == 20
     first, *_ = pages_of(puller)
@@ -314,13 +320,7 @@ def test_an_export_goes_on_behind_the_rows_that_have_landed(
 def test_an_export_that_is_gone_is_made_anew(
     marketo: MarketoServer, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "PAGE_ROWS", 10)
-    monkeypatch.setattr(reading, "CHECKPOINT_ROWS", 20)
-    log(marketo, marketo.store.create_lead({}), 50)
-    marketo.clock.advance(1)
-    puller = make(streams=["activities"])
-    with pytest.raises(Died):
-        puller.pull(die_after_pages=3)
+    puller = dead_in_an_export(marketo, make, monkeypatch)
     # The file is kept for seven days.
     marketo.clock.advance(8 * 86_400)
     with pytest.raises(TransientError, match="is not there") as caught:

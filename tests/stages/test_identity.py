@@ -84,7 +84,7 @@ class World:
 
     def bench(self) -> Workbench:
         fingerprint = identity_fingerprint([len(self.said)] if self.said else [], 0)
-        sources = IdentitySources(fingerprint, self.said, self._stitch) if fingerprint else None
+        sources = IdentitySources(fingerprint, lambda: self.said, self._stitch) if fingerprint else None
         bench = local_bench(self.folder, self.parts, tree=self.tree)
         self.tree = bench.tree  # type: ignore[assignment]
         return replace(bench, identity=sources)

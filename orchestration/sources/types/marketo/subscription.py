@@ -5,14 +5,13 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 from pydantic import SecretStr
 
 from orchestration.sources.errors import ConfigurationError, QuotaExhausted, TransientError
-from orchestration.sources.http import Answer, Download, SourceClient
+from orchestration.sources.http import Answer, Download, SourceClient, answered_at
 from orchestration.sources.protocol import Context
 from orchestration.sources.types.marketo.config import Config
 from orchestration.sources.types.marketo.refusals import (
@@ -145,7 +144,7 @@ class Subscription:
         self._keep_pace()
         authorized = {**(headers or {}), "Authorization": f"Bearer {token}"}
         with self._client.stream(method, self._config.url + path, headers=authorized, **content) as download:
-            self._note_time(download)
+            self.now = answered_at(download.headers)
             yield download
 
     def _judge(self, answer: Answer, renewed: bool) -> dict[str, Any]:
@@ -203,10 +202,6 @@ class Subscription:
         if len(self._recent) >= self._config.calls_in_20_seconds:
             self.pause(self._recent.popleft() + WINDOW_SECONDS - began)
         self._recent.append(time.monotonic())
-
-    def _note_time(self, download: Download) -> None:
-        told = download.headers.get("Date")
-        self.now = parsedate_to_datetime(told).astimezone(UTC) if told else datetime.now(UTC)
 
 
 class _Renewed(Exception):

@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -17,7 +16,7 @@ from orchestration.sources.errors import (
     SourceError,
     TransientError,
 )
-from orchestration.sources.http import Answer, Download, SourceClient
+from orchestration.sources.http import Answer, Download, SourceClient, answered_at
 from orchestration.sources.protocol import Context
 from orchestration.sources.types.salesforce.config import Config
 from orchestration.sources.types.salesforce.errors import QUOTA_PAUSE, SessionEnded, told, told_of_grant
@@ -128,10 +127,7 @@ class Org:
 
     def _note(self, headers: httpx.Headers) -> None:
         """Keep what an answer's head tells of time and quota."""
-        try:
-            self.now = parsedate_to_datetime(headers.get("Date", "")).astimezone(UTC)
-        except ValueError:
-            self.now = datetime.now(UTC)
+        self.now = answered_at(headers)
         found = [
             (int(used), int(most)) for used, most in _USAGES.findall(headers.get("Sforce-Limit-Info", ""))
         ]
