@@ -193,7 +193,7 @@ def sync(
         done = _sync_in_turn(lambda: sync_connector(settings, found, known, progress=tell), tell)
     if not as_json:
         _tell_sync(done, line, workspace, connector)
-    told = asdict(done)
+    told = asdict(done) | {count: done.total(count) for count in _COUNTS}
     if wait:
         entered = [part["arrival_id"] for pull in done.pulls for part in pull.parts if part["arrival_id"]]
         told |= wait_and_tell(settings, found, timeout, as_json, present=entered)

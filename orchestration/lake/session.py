@@ -78,6 +78,8 @@ def prepare(
     }
     for name, value in settings.items():
         _set(connection, name, value)
+    # After two seconds DuckDB would draw a bar on stdout, where a process that runs a query writes its answer.
+    connection.execute("set enable_progress_bar = false")
     connection.load_extension(str(httpfs_extension()))
     _hand_over(connection, credentials)
 

@@ -92,6 +92,16 @@ def test_values_become_json(sql: str, value: Any, reader: ScopedCredentials) -> 
     assert run_query(reader, {}, f"select {sql}").rows == [[value]]
 
 
+def test_a_query_that_takes_a_while_answers_with_nothing_but_its_answer(reader: ScopedCredentials) -> None:
+    """DuckDB would draw a bar on stdout, which is where the answer is written, after two seconds."""
+    limits = QueryLimits(threads=1)
+    sql = "select count(*) as n from range(12_000) a, range(40_000) b where hash(a.range, b.range) % 7 = 8"
+    began = time.monotonic()
+
+    assert run_query(reader, {}, sql, limits).rows == [[0]]
+    assert time.monotonic() - began > 2
+
+
 def test_an_error_in_the_statement_is_told(reader: ScopedCredentials) -> None:
     with pytest.raises(QueryFailed, match='"no_such_column" not found'):
         run_query(reader, {}, "select no_such_column from events")

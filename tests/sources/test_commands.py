@@ -80,7 +80,8 @@ def test_a_connector_from_nothing_to_disabled(
         "2 records in 1 pull(s): 1 landed, 0 non-event, 0 duplicate, 1 quarantined."
         in run("sync", workspace.slug, "postgres").output
     )
-    assert printed(run("sync", workspace.slug, "postgres", "--json"))["pulls"] == []
+    again = printed(run("sync", workspace.slug, "postgres", "--json"))
+    assert (again["pulls"], again["records"], again["landed"]) == ([], 0, 0)
     told = run("sync", workspace.slug, "postgres").output
     assert f"Nothing is new. `casetrail connector pulls {workspace.slug} postgres`" in told
     (pull,) = printed(run("pulls", workspace.slug, "postgres", "--json"))
