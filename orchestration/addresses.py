@@ -20,7 +20,11 @@ def allowed_address(host: str, port: int, internal_hosts: Collection[str]) -> st
         InternalAddress: one of the name's addresses is not public, and the host is none of ``internal_hosts``.
         OSError: the name has no address.
     """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError:
+        # No name is written so: a part of it is empty or too long.
+        raise socket.gaierror(socket.EAI_NONAME, "No name is written so") from None
     addresses = [str(entry[4][0]) for entry in found]
     if host not in internal_hosts and not all(is_public(address) for address in addresses):
         raise InternalAddress(f"{host} is an internal address.")
@@ -37,7 +41,12 @@ def is_public(address: str) -> bool:
             return is_public(str(inner))
         if ip in _NAT64:
             return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
+        if ip not in _GLOBAL_UNICAST:
+            return False
     return ip.is_global and not ip.is_multicast
 
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+"""What IANA gives out. Of the rest ``is_global`` takes some for public: site-local, and IPv4 in other disguises."""

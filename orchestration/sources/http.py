@@ -184,23 +184,23 @@ class _JudgedTransport(httpx.BaseTransport):
         self._of_host: dict[tuple[str, str], httpx.HTTPTransport] = {}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        url = request.url
+        url, host = request.url, _ascii_host(request.url)
         self._require_encryption(url)
         port = url.port or (443 if url.scheme == "https" else 80)
         # The Host header was made of the URL before; the certificate is held against the same name.
         sent = httpx.Request(
             request.method,
-            url.copy_with(host=self._context.address(url.host, port)),
+            url.copy_with(host=self._context.address(host, port)),
             headers=request.headers,
             stream=request.stream,
-            extensions={**request.extensions, "sni_hostname": url.host},
+            extensions={**request.extensions, "sni_hostname": host},
         )
         return self._transport(url).handle_request(sent)
 
     def _require_encryption(self, url: httpx.URL) -> None:
         if url.scheme not in ("https", "http") or not url.host or url.userinfo:
             raise ConfigurationError("The address of a source is https:// and a host, without a user.")
-        if url.scheme == "http" and url.host not in self._context.internal_hosts:
+        if url.scheme == "http" and _ascii_host(url) not in self._context.internal_hosts:
             raise ConfigurationError(
                 f"{url.host} is to be reached without encryption: use https, or ask the operator to name it in "
                 "CASETRAIL_CONNECTOR_INTERNAL_HOSTS."
@@ -217,6 +217,11 @@ class _JudgedTransport(httpx.BaseTransport):
     def close(self) -> None:
         for transport in self._of_host.values():
             transport.close()
+
+
+def _ascii_host(url: httpx.URL) -> str:
+    """The host as it goes over the wire: what resolves and encrypts would write another name for some Unicode ones."""
+    return url.raw_host.decode("ascii")
 
 
 def retry_after(response: httpx.Response) -> float | None:

@@ -1,5 +1,6 @@
 """Requests to a tenant's source go to the address that was judged and nowhere else, and end in time."""
 
+import socket
 import ssl
 import threading
 import time
@@ -20,11 +21,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pydantic import SecretStr
 
+from orchestration.addresses import InternalAddress, allowed_address
 from orchestration.sources import http
 from orchestration.sources.errors import ConfigurationError, TransientError
 from orchestration.sources.http import Answer, SourceClient, retry_after
 from orchestration.sources.protocol import Context
 from orchestration.sources.redaction import Redactor
+from tests.test_addresses import answers
 
 SECRET = "canary-token"
 
@@ -113,11 +116,84 @@ def test_what_the_judge_refuses_is_not_connected_to() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://vendor.test/", "ftp://vendor.test/", "https://user:x@vendor.test/", "https://", "vendor"]
+    "url",
+    [
+        *("http://vendor.test/", "ftp://vendor.test/", "https://user:x@vendor.test/", "https://", "vendor"),
+        *(
+            "https://vendor.test@127.0.0.1/",
+            r"https://vendor.test\@127.0.0.1/",
+            "https://\uff11\uff12\uff17.0.0.1/",
+            "https://0177.0.0.1/",
+        ),
+        *("http://other.test./", "http://other.test@vendor.test/"),
+    ],
 )
 def test_only_https_is_spoken_to_hosts_that_nobody_has_named(url: str) -> None:
     with SourceClient(to_loopback("other.test")) as client, pytest.raises(ConfigurationError):
         client.request("GET", url)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("2130706433", "0x7f000001", "0x7f.1", "127.1", "[::ffff:127.0.0.1]", "[::1]", "[fe80::1%lo]"),
+        *("127。0。0。1", "LOCALHOST"),
+    ],
+)
+def test_a_host_inside_is_not_connected_to_however_it_is_written(
+    host: str, connected: list[tuple[str, int]]
+) -> None:
+    with SourceClient(judging()) as client, pytest.raises(InternalAddress):
+        client.request("GET", f"https://{host}/")
+    assert connected == []
+
+
+def test_a_name_that_resolves_otherwise_the_next_time_is_judged_again(
+    connected: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(monkeypatch, ["93.184.216.34"], ["127.0.0.1"], ["93.184.216.34", "127.0.0.1"])
+    with SourceClient(judging()) as client:
+        with pytest.raises(TransientError):
+            client.request("GET", "https://rebound.test/")
+        for _ in range(2):
+            with pytest.raises(InternalAddress):
+                client.request("GET", "https://rebound.test/")
+    # The address of the first answer, not the name, which would have had the second one.
+    assert connected == [("93.184.216.34", 443)]
+
+
+def test_a_name_beyond_ascii_is_the_same_for_judge_and_vendor() -> None:
+    """Resolver and TLS of Python would make fass.test of it, a domain of somebody else."""
+    judged = []
+
+    def address(host: str, _port: int) -> str:
+        judged.append(host)
+        return "127.0.0.1"
+
+    with vendor(lambda handler: handler.send(200)) as (port, seen):
+        context = Context(address, Redactor(), frozenset({"xn--fa-hia.test"}))
+        with SourceClient(context) as client:
+            client.request("GET", f"http://faß.test:{port}/")
+    assert judged == ["xn--fa-hia.test"]
+    assert seen == [(f"xn--fa-hia.test:{port}", "/")]
+
+
+def judging() -> Context:
+    """A context with the installation's own judge, where the operator has named no host."""
+    return Context(lambda host, port: allowed_address(host, port, ()), Redactor())
+
+
+@pytest.fixture
+def connected(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Where connections are made to, each of which is refused."""
+    made: list[tuple[str, int]] = []
+
+    def create_connection(address: tuple[str, int], *_: Any, **__: Any) -> socket.socket:
+        made.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "create_connection", create_connection)
+    return made
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -127,6 +203,21 @@ def test_a_redirect_is_refused(status: int) -> None:
         pytest.raises(ConfigurationError, match=r"a\.test sends its visitors on to inside\.test"),
     ):
         ask()
+
+
+@pytest.mark.parametrize(
+    "place", ["http://127.0.0.1:{}/", "//2130706433:{}/", "http://a.test@127.1:{}/", "/x"]
+)
+def test_what_a_redirect_leads_to_hears_nothing(place: str) -> None:
+    with vendor(lambda handler: handler.send(200)) as (port, inside):
+        there = place.format(port)
+        with (
+            vendor(lambda handler: handler.send(302, Location=there)) as (outer, seen),
+            SourceClient(to_loopback("a.test", "127.0.0.1")) as client,
+            pytest.raises(ConfigurationError, match="sends its visitors on to"),
+        ):
+            client.request("GET", f"http://a.test:{outer}/")
+    assert (inside, len(seen)) == ([], 1)
 
 
 @pytest.mark.parametrize("status", [408, 420, 429, 500, 502, 503, 504])

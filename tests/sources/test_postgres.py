@@ -1,12 +1,17 @@
 """The type ``postgres`` against a second database of the embedded server: checks, streams, windows, tombstones."""
 
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
+from orchestration.addresses import InternalAddress, allowed_address
 from orchestration.sources.errors import ConfigurationError, TransientError
 from orchestration.sources.protocol import Checkpoint, Context, Page, State, Stream, StreamCheck, Window
 from orchestration.sources.redaction import Redactor
@@ -261,6 +266,83 @@ def test_who_must_act_when_a_database_cannot_be_reached(source_database: SourceD
         assert "wrong-s3cret" not in str(caught.value)
     with pytest.raises(ConfigurationError, match="CASETRAIL_CONNECTOR_INTERNAL_HOSTS"):
         postgres.check(config(source), context())
+
+
+@contextmanager
+def listening() -> Iterator[tuple[int, list[bytes]]]:
+    """A server that speaks no TLS; its port, and the first bytes of each connection."""
+    heard: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    with connection:
+                        heard.append(connection.recv(64))
+                        connection.sendall(b"N")
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield server.getsockname()[1], heard
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def elsewhere(port: int, **changes: Any) -> postgres.Config:
+    values = {"host": "rebound.test", "port": port, "database": "d", "user": "u", "password": PASSWORD}
+    return postgres.Config.model_validate(values | changes)
+
+
+def test_libpq_connects_to_the_address_that_was_judged_and_resolves_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Where the name leads for libpq, nobody answers; nor does the environment lead elsewhere.
+    monkeypatch.setenv("PGHOSTADDR", "127.0.0.2")
+    monkeypatch.setenv("PGHOST", "localhost")
+    judged = []
+
+    def address(host: str, port: int) -> str:
+        judged.append((host, port))
+        return "127.0.0.1"
+
+    with listening() as (port, heard), pytest.raises(ConfigurationError, match="does not support SSL"):
+        postgres.check(elsewhere(port), Context(address, Redactor()))
+    assert judged == [("rebound.test", port)]
+    assert [len(first) for first in heard] == [8]  # the request for TLS: no name, no password
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("127.0.0.1", "2130706433", "0177.0.0.1", "0x7f000001", "127.1", "0", "LOCALHOST", "::1"),
+        *("::ffff:127.0.0.1", "::ffff:7f00:1", "::127.0.0.1"),
+    ],
+)
+def test_a_host_inside_is_not_connected_to_however_it_is_written(host: str) -> None:
+    judge = Context(lambda host, port: allowed_address(host, port, ()), Redactor())
+    with listening() as (port, heard), pytest.raises(InternalAddress):
+        postgres.check(elsewhere(port, host=host), judge)
+    assert heard == []
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(
+            "a.test,127.0.0.1",
+            "/socket",
+            "@socket",
+            "user@127.0.0.1",
+            "[::1]",
+            "fe80::1%lo",
+            "127.0.0.1/x",
+            "",
+        ),
+        *("a.test hostaddr=127.0.0.1", "localhost\n", "127。0。0。1", "a.test\x00"),
+    ],
+)
+def test_what_libpq_would_read_otherwise_than_as_one_name_is_no_host(host: str) -> None:
+    with pytest.raises(ValidationError, match="host"):
+        elsewhere(5432, host=host)
 
 
 def test_a_server_that_goes_away_in_the_middle_is_tried_again(events: SourceDatabase) -> None:
