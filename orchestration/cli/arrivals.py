@@ -119,7 +119,7 @@ def replace(
 ) -> None:
     """Put a corrected file in the place of an arrival, read with the same mapping."""
     with open_desk(workspace, acting_user, as_json) as (settings, found, desk):
-        made = replace_file(desk, arrival, file, file.name, reason).arrival
+        made = replace_file(desk, settings, arrival, file, file.name, reason).arrival
         assert made.replaces is not None
         if not as_json:
             typer.echo(

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 from rich.table import Table
@@ -17,6 +17,7 @@ from orchestration.cli.waiting import wait_and_tell
 from orchestration.cli.workspace import ActingUser, AsJson, WorkspaceName, acting
 from orchestration.connectors.errors import AmbiguousMapping, ConnectorError
 from orchestration.connectors.mapping import Hints
+from orchestration.connectors.personal import Personal
 from orchestration.connectors.probe import Probe, probe
 from orchestration.control_plane import connectors, database, workspaces
 from orchestration.control_plane.connectors import Connector
@@ -25,6 +26,7 @@ from orchestration.control_plane.workspaces import Workspace
 from orchestration.lake.credentials import CredentialBroker
 from orchestration.lake.objects import WorkspaceStore
 from orchestration.settings import Settings, load_settings
+from orchestration.stages.at_the_door import without_personal
 from orchestration.stages.intake import Intake, take_in
 
 CONNECTOR_NAME = "uploads"
@@ -84,6 +86,13 @@ def upload(
     sheet: Annotated[
         str | None, typer.Option(metavar="NAME", help="Which sheet of a workbook is the log.")
     ] = None,
+    personal: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COL=RULE",
+            help="drop, pseudonym or email: before anything is stored; keep ends a rule. May be given again.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")
     ] = False,
@@ -99,6 +108,7 @@ def upload(
         "lifecycle": lifecycle, "record_key": tuple(record_key or ()), "order": order,
         "timestamp_format": timestamp_format, "timezone": timezone, "delimiter": delimiter, "encoding": encoding,
         "null": tuple(null or ()), "object_type": object_type, "sheet": sheet,
+        "personal": _rules(personal or []),
     }  # fmt: skip
     settings = load_settings()
     with acting(acting_user) as connection:
@@ -120,7 +130,21 @@ def upload(
 
 def _hints(remembered: dict[str, Any], given: dict[str, Any]) -> Hints:
     """What the connector remembers of earlier uploads, and over it what was said now."""
-    return Hints.model_validate(remembered | given)
+    personal = remembered.get("personal", {}) | given.get("personal", {})
+    return Hints.model_validate(remembered | given | {"personal": personal})
+
+
+def _rules(given: list[str]) -> dict[str, str]:
+    """What is to become of personal columns, by column."""
+    rules = {}
+    for pair in given:
+        column, equals, rule = pair.rpartition("=")
+        if not equals or rule not in get_args(Personal):
+            raise typer.BadParameter(
+                f"{pair}: give COLUMN=RULE, where RULE is one of {', '.join(get_args(Personal))}."
+            )
+        rules[column] = rule
+    return rules
 
 
 @contextmanager
@@ -151,16 +175,17 @@ def _take_in(
     with acting(acting_user) as connection:
         connector = _remember(connection, workspace.id, mapping.model_dump(mode="json"))
     store = WorkspaceStore(CredentialBroker(settings).for_workspace(workspace.id, workspace.region))
-    return take_in(
-        lambda: database.as_user(settings.app_dsn, acting_user or settings.operator),
-        store,
-        file,
-        mapping,
-        connector_id=connector.id,
-        file_name=file.name,
-        first_month=settings.first_month,
-        progress=progress,
-    )
+    with without_personal(settings, workspace.id, connector.id, file, mapping, progress) as kept:
+        return take_in(
+            lambda: database.as_user(settings.app_dsn, acting_user or settings.operator),
+            store,
+            kept,
+            mapping,
+            connector_id=connector.id,
+            file_name=file.name,
+            first_month=settings.first_month,
+            progress=progress,
+        )
 
 
 def _remember(connection: database.Connection, workspace_id: str, config: dict[str, Any]) -> Connector:

@@ -16,6 +16,7 @@ from orchestration.connectors.errors import (
     Question,
     UnreadableFile,
 )
+from orchestration.connectors.hidden import hide
 from orchestration.connectors.landing import Landing, land
 from orchestration.connectors.mapping import Hints, Mapping
 from orchestration.connectors.probe import Probe, QuarantinePreview, probe
@@ -43,6 +44,7 @@ __all__ = [
     "Question",
     "Suggestion",
     "UnreadableFile",
+    "hide",
     "land",
     "probe",
 ]

@@ -20,6 +20,7 @@ from orchestration.connectors.archive import Limits, Progress
 from orchestration.connectors.classify import IN_FUTURE, Bounds, classify, first_admission
 from orchestration.connectors.detect import Format
 from orchestration.connectors.errors import UnreadableFile
+from orchestration.connectors.hidden import stage_hidden
 from orchestration.connectors.mapping import Mapping
 from orchestration.connectors.quarantine import count_blank, quarantined, write_quarantine
 from orchestration.connectors.raw_months import MonthFile, write_months
@@ -93,7 +94,8 @@ def land(
     """Land a file into ``into/raw/{yyyy-mm}.parquet`` and ``into/quarantine.parquet``.
 
     Args:
-        path: A file of one of the formats of ``detect``, plain or in gzip or zip.
+        path: A file of one of the formats of ``detect``, plain or in gzip or zip; under a mapping with personal columns
+            what ``hide`` has made of it.
         mapping: Which column plays which part.
         first_month: ``yyyy-mm``; earlier records are quarantined.
         now: The time of landing, with a time zone; records more than a day later are quarantined.
@@ -109,7 +111,10 @@ def land(
     """
     bounds, path, into = Bounds(first_month, now), path.resolve(), into.resolve()
     with _folders(into) as (raw, scratch), local_session(scratch, path) as session:
-        staged = stage(path, scratch, session, mapping, limits=limits or Limits(), progress=progress)
+        if mapping.personal:
+            staged = stage_hidden(path, scratch, session, mapping)
+        else:
+            staged = stage(path, scratch, session, mapping, limits=limits or Limits(), progress=progress)
         classified = classify(session, staged, mapping, bounds)
         months = write_months(session, staged.names, raw)
         landed = sum(month.rows for month in months.values())

@@ -6,9 +6,10 @@ No guessing here: ``suggest`` proposes, a person confirms, and what was confirme
 
 from collections.abc import Iterable
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from orchestration.connectors.errors import InvalidMapping
+from orchestration.connectors.personal import Personal, spoilt_part
 from orchestration.connectors.timestamps import check_format
 from orchestration.connectors.zones import zone
 
@@ -49,6 +50,7 @@ class Hints(BaseModel):
         encoding: The text encoding; None means the byte order mark's, else UTF-8.
         object_type: Objects of which type are the cases of an object-centric log; None where there is but one type.
         sheet: Which sheet of a workbook is the log; None where there is but one.
+        personal: By column what becomes of personal values before anything is stored; what is kept is not in it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,6 +74,12 @@ class Hints(BaseModel):
     # Left out where they say nothing, so that a mapping without them is written as before there were any.
     object_type: str | None = Field(default=None, exclude_if=lambda value: value is None)
     sheet: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    personal: dict[str, Personal] = Field(default={}, exclude_if=lambda value: not value)
+
+    @field_validator("personal")
+    @classmethod
+    def _without_kept(cls, rules: dict[str, Personal]) -> dict[str, Personal]:
+        return {column: rule for column, rule in rules.items() if rule != "keep"}
 
     def check_options(self) -> None:
         """Check what can be checked without the file.
@@ -101,6 +109,21 @@ class Hints(BaseModel):
                     f"The mapping's {field} names the column {column!r}, which the file does not have. "
                     f"Its columns: {', '.join(columns)}."
                 )
+
+    def check_personal(self, columns: Iterable[str] | None = None) -> None:
+        """Check that events can be made of what is left of personal columns, and that ``columns`` has them, if given.
+
+        Raises:
+            InvalidMapping: They cannot, or one is not there: it may have been renamed.
+        """
+        there = None if columns is None else tuple(columns)
+        if there is not None and (missing := [column for column in self.personal if column not in there]):
+            raise InvalidMapping(
+                f"personal names {', '.join(missing)}, which the file does not have. Was it renamed? "
+                f"Its columns: {', '.join(there)}."
+            )
+        if problem := spoilt_part(self.named_columns(), self.personal):
+            raise InvalidMapping(problem[0].upper() + problem[1:])
 
     def named_columns(self) -> list[tuple[str, str]]:
         """(field, column) for every column that is named."""

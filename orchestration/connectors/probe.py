@@ -18,6 +18,7 @@ from orchestration.connectors.classify import Bounds, Classified, classify
 from orchestration.connectors.columns import LANDED_COLUMNS
 from orchestration.connectors.detect import Format
 from orchestration.connectors.errors import AmbiguousMapping, Question
+from orchestration.connectors.hidden import without_dropped
 from orchestration.connectors.mapping import Hints, Mapping
 from orchestration.connectors.quarantine import quarantined
 from orchestration.connectors.reader import stage
@@ -128,10 +129,12 @@ def probe(
                 progress=progress,
                 max_records=max_records,
             )
+            staged = without_dropped(staged, hints.personal)
             suggestions, questions = suggest(session, staged, hints)
             classified: Classified | None = None
             if not questions:
                 mapping = _filled(hints, suggestions)
+                mapping.check_personal()
                 questions = _open_times(session, staged, mapping, bounds)
                 if not questions:
                     classified = classify(session, staged, mapping, bounds)

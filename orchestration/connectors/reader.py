@@ -38,6 +38,8 @@ def stage(
     hints.check_options()
     staged = _staged(path, scratch, session, hints, limits, progress, max_records)
     hints.check_columns(staged.names)
+    # Of a file that was not read to its end, a column may still come.
+    hints.check_personal(None if staged.truncated else staged.names)
     return staged
 
 

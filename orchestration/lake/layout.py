@@ -34,7 +34,7 @@ def raw_key(workspace_id: UUID | str, connector_type: str, month: str, name: str
 
 
 def original_key(workspace_id: UUID | str, sha256: str) -> str:
-    """``{ws}/originals/{sha256}``: what arrived, byte for byte."""
+    """``{ws}/originals/{sha256}``: what arrived, byte for byte; its records where a column is personal."""
     return f"{workspace_prefix(workspace_id)}originals/{_part('sha256', sha256, _SHA256)}"
 
 

@@ -1,4 +1,4 @@
-"""Personal fields of pulled records: hashed under the workspace's key, or left out, before anything of them is stored.
+"""Personal fields of records, pulled or uploaded: hashed under the workspace's key, or left out, before any is stored.
 
 Equal values of a workspace stay equal; without its key nobody can try values against the hashes, and the same value in
 another workspace has another hash. Pure: pages in, pages out.
@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from orchestration.connectors.personal import spoilt_part
 from orchestration.identity import email_keys
 from orchestration.sources.errors import ConfigurationError
 from orchestration.sources.protocol import Page, Personal, SourceConfig, SourceType
@@ -22,9 +23,6 @@ Rules = Mapping[str, Mapping[str, Personal]]
 
 _VERSION = b"casetrail-pseudonym-1"
 """Begins what is hashed, so that no pseudonym is the link key of an address."""
-
-_NEEDED_AS_IT_IS = ("timestamp", "start_timestamp", "order")
-_NEEDED_IN_EVERY_RECORD = ("case_id", "record_key")
 
 
 def personal_rules(type_: SourceType, config: SourceConfig) -> dict[str, dict[str, Personal]]:
@@ -47,13 +45,8 @@ def require_usable(type_: SourceType, config: SourceConfig) -> None:
     """
     rules = personal_rules(type_, config)
     for stream, mapping in type_.mappings(config).items():
-        for part, column in mapping.named_columns():
-            rule = rules.get(stream, {}).get(column)
-            if rule is not None and not _leaves_usable(rule, part):
-                raise ConfigurationError(
-                    f"{stream}: personal says {rule} of the column {column}, which events need as their {part}: "
-                    f"take another column for it, or set personal to {_usable(part)} there."
-                )
+        if problem := spoilt_part(mapping.named_columns(), rules.get(stream, {})):
+            raise ConfigurationError(f"{stream}: {problem}")
     for stream, said in identities(type_, config).items():
         for column in said.keys:
             if column not in rules.get(stream, {}):
@@ -61,17 +54,6 @@ def require_usable(type_: SourceType, config: SourceConfig) -> None:
                     f"{stream}: the column {column} links records of one person, and would be kept as it is: "
                     "set personal to email there."
                 )
-
-
-def _leaves_usable(rule: Personal, part: str) -> bool:
-    if rule == "email":
-        # It is null in many a record.
-        return part not in (*_NEEDED_AS_IT_IS, *_NEEDED_IN_EVERY_RECORD)
-    return rule == "pseudonym" and part not in _NEEDED_AS_IT_IS
-
-
-def _usable(part: str) -> str:
-    return "keep" if part in _NEEDED_AS_IT_IS else "pseudonym or keep"
 
 
 def require_columns(config: SourceConfig, stream: str, columns: Iterable[str]) -> None:
@@ -123,13 +105,10 @@ class PersonalFields:
         values = page.records.column(name)
         if rule is None:
             return values
-        if self.key is None:
-            raise ValueError(f"{page.stream}.{name} is to be hashed, and there is no key")
-        if rule == "pseudonym":
-            return pseudonyms(values, self.key)
-        keys, refused = email_keys(values, self.key)
-        self.refused.setdefault((page.stream, name), Counter()).update(refused)
-        return keys
+        values, refused = hashed(values, rule, self.key)
+        if rule == "email":
+            self.refused.setdefault((page.stream, name), Counter()).update(refused)
+        return values
 
     def account(self) -> dict[str, dict[str, Any]]:
         """By stream and column what became of it, and why how many addresses link nobody; no values."""
@@ -153,6 +132,19 @@ class PersonalFields:
 def needs_key(rules: Rules) -> bool:
     """Whether anything is hashed."""
     return any(rule in ("pseudonym", "email") for columns in rules.values() for rule in columns.values())
+
+
+def hashed(values: pa.Array, rule: Personal, key: bytes | None) -> tuple[pa.Array, Counter[str]]:
+    """Texts under ``pseudonym`` or ``email``, and how many addresses link nobody, by reason.
+
+    Raises:
+        ValueError: there is no key.
+    """
+    if key is None:
+        raise ValueError("personal values are to be hashed, and there is no key")
+    if rule == "pseudonym":
+        return pseudonyms(values, key), Counter()
+    return email_keys(values, key)
 
 
 def pseudonyms(values: pa.Array, key: bytes) -> pa.Array:

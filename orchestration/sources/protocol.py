@@ -6,21 +6,17 @@ Times are UTC throughout. A type raises ``orchestration.sources.errors`` and not
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
 import pyarrow as pa
 from pydantic import AwareDatetime, BaseModel, ConfigDict, NonNegativeInt, PositiveInt
 
 from orchestration.connectors.mapping import Mapping as EventMapping
+from orchestration.connectors.personal import Personal as Personal  # of a type's interface
 from orchestration.sources.redaction import Redactor
 
 State = dict[str, Any]
 """How far a connector has come, as its type notes it: JSON, without secrets."""
-
-
-Personal = Literal["keep", "drop", "pseudonym", "email"]
-"""What becomes of a personal field before anything of it is stored: ``pseudonym`` is a keyed hash of the workspace's
-own, ``email`` one that links the records of one person (null for the address of a role, which links nobody)."""
 
 
 class Same(BaseModel):

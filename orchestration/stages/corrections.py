@@ -26,6 +26,8 @@ from orchestration.control_plane.database import Connection
 from orchestration.control_plane.errors import InvalidInput
 from orchestration.lake import layout
 from orchestration.lake.objects import WorkspaceStore
+from orchestration.settings import Settings
+from orchestration.stages.at_the_door import without_personal
 from orchestration.stages.intake import Intake, file_sha256, read_and_store
 from orchestration.stages.versions import landing_rules, lands_alike, readmissible
 
@@ -67,8 +69,10 @@ class Corrected:
     new: Arrival | None
 
 
-def replace_file(desk: Desk, arrival_id: str, path: Path, file_name: str, reason: str) -> Intake:
-    """Put a corrected file in the place of a landed arrival, read with the same mapping.
+def replace_file(
+    desk: Desk, settings: Settings, arrival_id: str, path: Path, file_name: str, reason: str
+) -> Intake:
+    """Put a corrected file in the place of a landed arrival, read with the same mapping, its personal columns too.
 
     Raises:
         NothingToCorrect: it has the same bytes.
@@ -76,20 +80,24 @@ def replace_file(desk: Desk, arrival_id: str, path: Path, file_name: str, reason
         AlreadyLanded: the file has landed as another arrival.
         ConnectorError: the file cannot be read.
     """
-    sha256 = file_sha256(path)
     with desk.transaction() as connection:
         old = corrections.require_landed(connection, desk.workspace_id, arrival_id)
-    if old.sha256 == sha256:
-        raise NothingToCorrect(f"{file_name} has the same bytes as the arrival {old.id}: nothing was done.")
-    read = read_and_store(
-        desk.store,
-        path,
-        Mapping.model_validate(old.mapping),
-        connector_id=old.connector_id,
-        file_name=file_name,
-        sha256=sha256,
-        first_month=desk.first_month,
-    )
+    mapping = Mapping.model_validate(old.mapping)
+    with without_personal(settings, desk.workspace_id, old.connector_id, path, mapping) as kept:
+        sha256 = file_sha256(kept)
+        if old.sha256 == sha256:
+            raise NothingToCorrect(
+                f"{file_name} has the same bytes as the arrival {old.id}: nothing was done."
+            )
+        read = read_and_store(
+            desk.store,
+            kept,
+            mapping,
+            connector_id=old.connector_id,
+            file_name=file_name,
+            sha256=sha256,
+            first_month=desk.first_month,
+        )
     with desk.transaction() as connection:
         cause = Cause("replaced", reason, desk.run_id)
         return Intake(corrections.supersede(connection, old, read.arrival, cause), read.landing)

@@ -15,6 +15,7 @@ from orchestration.control_plane.inbox import InboxFile
 from orchestration.lake.credentials import CredentialBroker
 from orchestration.lake.objects import ObjectMissing, WorkspaceStore
 from orchestration.settings import Settings
+from orchestration.stages.at_the_door import without_personal
 from orchestration.stages.intake import take_in
 
 
@@ -53,24 +54,30 @@ def _take_in(settings: Settings, store: WorkspaceStore, file: InboxFile) -> Drop
     try:
         with tempfile.TemporaryDirectory(prefix="casetrail-inbox-") as folder:
             local = Path(folder) / name
+            dropped = store.find(file.object_key)
             store.download(file.object_key, local)
             mapping = _mapping(local, connector.config, settings.first_month)
-            taken = take_in(
-                lambda: database.as_system(settings.system_dsn, file.workspace_id),
-                store,
-                local,
-                mapping,
-                connector_id=connector.id,
-                file_name=name,
-                first_month=settings.first_month,
-            )
+            with without_personal(settings, file.workspace_id, connector.id, local, mapping) as kept:
+                taken = take_in(
+                    lambda: database.as_system(settings.system_dsn, file.workspace_id),
+                    store,
+                    kept,
+                    mapping,
+                    connector_id=connector.id,
+                    file_name=name,
+                    first_month=settings.first_month,
+                )
     except ConnectorError as error:
         return _note(settings, file, "failed", str(error), None)
     except ObjectMissing:
         return _note(settings, file, "failed", "The file was removed before it was taken in.", None)
     landed = taken.arrival
     message = f"{landed.landed} of {landed.records} records landed, {landed.quarantined} in quarantine"
-    return _note(settings, file, "landed", message, landed.id)
+    noted = _note(settings, file, "landed", message, landed.id)
+    if mapping.personal and dropped is not None:
+        # It has the values: it does not wait for the garbage collection, as others do.
+        store.delete_unchanged(dropped)
+    return noted
 
 
 def _mapping(file: Path, config: dict[str, Any], first_month: str) -> Mapping:

@@ -44,6 +44,8 @@ def take_in(
 ) -> Intake:
     """Land a file for a connector. ``transaction`` opens one on the control plane, a user's or the system's.
 
+    Under a mapping with personal columns the file is what ``without_personal`` gives.
+
     Raises what ``land`` raises for a file that cannot be read; nothing is registered then.
     """
     workspace_id, sha256 = store.credentials.workspace_id, file_sha256(path)
