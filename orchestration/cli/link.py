@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated
+from uuid import UUID
 
 import typer
 
+from orchestration.cli.aliases import evidence_path, surviving_case
 from orchestration.cli.printing import print_json, print_rows
 from orchestration.cli.workspace import ActingUser, AsJson, WorkspaceName, acting
 from orchestration.control_plane import case_registry, workspaces
@@ -85,12 +87,24 @@ def refused(workspace: WorkspaceName, acting_user: ActingUser = None, as_json: A
 
 @link_app.command()
 def show(
-    workspace: WorkspaceName, record: RecordName, acting_user: ActingUser = None, as_json: AsJson = False
+    workspace: WorkspaceName,
+    case: Annotated[
+        str,
+        typer.Argument(
+            metavar="SYSTEM:ID|CASE", help="A record, or a global_case_id, which may have been merged away."
+        ),
+    ],
+    acting_user: ActingUser = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show under which id a record's events are, which records are with it, and by which links each id was merged."""
     with acting(acting_user) as connection:
         found = workspaces.find_workspace(connection, workspace)
-        entity = case_registry.entity_of(connection, found.id, *_record(record))
+        if ":" in case:
+            global_case_id = case_registry.case_of(connection, found.id, *_record(case))
+        else:
+            global_case_id = surviving_case(connection, found.id, _case_id(case))
+        entity = case_registry.entity_of(connection, found.id, global_case_id)
     if as_json:
         print_json(asdict(entity))
         return
@@ -98,8 +112,16 @@ def show(
     for member in entity.records:
         typer.echo(f"  {':'.join(member)}")
     for merge in entity.merges:
-        path = " > ".join(f"{':'.join(step['right'])} ({step['rule']})" for step in merge["evidence"])
-        typer.echo(f"  merged {merge['global_case_id']} on {merge['merged_at']:%Y-%m-%d}: {path}")
+        typer.echo(f"  merged {merge.global_case_id} on {merge.merged_at:%Y-%m-%d}: {evidence_path(merge)}")
+
+
+def _case_id(text: str) -> str:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        raise InvalidInput(
+            f"{text!r} is neither a record nor a case: give SYSTEM:ID, such as salesforce:003…, or a global_case_id."
+        ) from None
 
 
 def _record(text: str) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.table import Table
 
+from orchestration.cli.aliases import tell_aliases
 from orchestration.cli.printing import print_json, print_table
 from orchestration.cli.workspace import ActingUser, AsJson, WorkspaceName, acting
 from orchestration.control_plane import analyses, arrivals, jobs, kept_releases, releases, workspaces
@@ -76,6 +77,7 @@ def run_sql(
         provenance_id = release or _current_release(connection, found, analysis)
         kept_releases.require_kept(connection, found.id, provenance_id)
         sources = _view_sources(connection, found, provenance_id)
+        tell_aliases(connection, found.id, sql)
     settings = load_settings()
     credentials = CredentialBroker(settings).for_workspace(found.id, found.region, read_only=True)
     limits = QueryLimits(memory=settings.query_memory, seconds=settings.query_seconds, rows=rows)

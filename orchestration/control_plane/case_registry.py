@@ -47,21 +47,36 @@ class ManualLink:
 
 
 @dataclass(frozen=True, slots=True)
+class CaseMerge:
+    """An id that has become an alias, for ever.
+
+    Attributes:
+        merged_into: What it became an alias of. That one may have been merged later itself.
+        evidence: The links that lead from the survivor's record to this one's, each left, right, rule, evidence, key.
+    """
+
+    global_case_id: str
+    merged_into: str
+    merged_at: datetime
+    evidence: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
 class Entity:
     """Who is under an id now: a person or a thing.
 
     Attributes:
         records: Each (system, native id).
-        merges: The ids that are its aliases: global_case_id, merged_at, and as evidence the links to it.
+        merges: The ids that are its aliases.
     """
 
     global_case_id: str
     records: list[tuple[str, str]]
-    merges: list[dict[str, Any]]
+    merges: list[CaseMerge]
 
 
 class UnknownRecord(ControlPlaneError):
-    """No link has ever named the record."""
+    """No link has ever named the record, or a record of the case."""
 
 
 class RegistryChanged(ControlPlaneError):
@@ -142,27 +157,26 @@ def place(connection: Connection, workspace_id: str, members: Iterable[tuple[str
         )
 
 
-def resolve(connection: Connection, workspace_id: str, ids: Sequence[str]) -> dict[str, str]:
-    """The id that each of these stands for now; itself, where nothing was merged."""
+def merges_from(connection: Connection, workspace_id: str, ids: Iterable[str]) -> dict[str, list[CaseMerge]]:
+    """By alias the merges from it to the id that it stands for now, in that order. Only aliases are in the answer."""
     rows = connection.execute(
-        """
-        with recursive followed (asked, global_case_id) as (
-            select id, id from unnest(%(ids)s::uuid[]) as id
+        f"""
+        with recursive followed as (
+            select global_case_id as asked, 1 as step, case_ids.* from case_ids
+            where workspace_id = %(workspace_id)s and global_case_id = any(%(ids)s::uuid[])
             union all
-            select asked, merged_into
-            from followed join case_ids using (global_case_id)
-            where workspace_id = %(workspace_id)s and merged_into is not null
+            select asked, step + 1, case_ids.* from case_ids
+            join followed on case_ids.global_case_id = followed.merged_into
+            where case_ids.workspace_id = %(workspace_id)s
         )
-        select asked, global_case_id from followed
-        where not exists (
-            select from case_ids
-            where workspace_id = %(workspace_id)s and case_ids.global_case_id = followed.global_case_id
-            and merged_into is not null
-        )
+        select asked, {columns(CaseMerge)} from followed where merged_into is not null order by asked, step
         """,
-        {"ids": list(ids), "workspace_id": workspace_id},
+        {"workspace_id": workspace_id, "ids": list(ids)},
     )
-    return {row["asked"]: row["global_case_id"] for row in rows}
+    found: dict[str, list[CaseMerge]] = {}
+    for row in rows:
+        found.setdefault(row.pop("asked"), []).append(CaseMerge(**row))
+    return found
 
 
 def say(
@@ -210,31 +224,53 @@ def manual_links(connection: Connection, workspace_id: str) -> list[ManualLink]:
     )
 
 
-def entity_of(connection: Connection, workspace_id: str, system: str, native_case_id: str) -> Entity:
-    """The entity of a record.
+def case_of(connection: Connection, workspace_id: str, system: str, native_case_id: str) -> str:
+    """The id that a record is under now.
 
     Raises:
         UnknownRecord: no link has ever named it: its events are a case of their own.
     """
-    rows = connection.execute(
+    row = connection.execute(
         """
-        select system, native_case_id, global_case_id::text from case_members
-        where workspace_id = %(workspace_id)s and global_case_id = (
-            select global_case_id from case_members
-            where workspace_id = %(workspace_id)s and system = %(system)s and native_case_id = %(native_case_id)s
-        )
-        order by system, native_case_id
+        select global_case_id from case_members
+        where workspace_id = %s and system = %s and native_case_id = %s
         """,
-        {"workspace_id": workspace_id, "system": system, "native_case_id": native_case_id},
-    ).fetchall()
-    if not rows:
+        (workspace_id, system, native_case_id),
+    ).fetchone()
+    if row is None:
         raise UnknownRecord(
             f"No link names {system}:{native_case_id}: its events are a case of their own. "
             "Is the system named as its events name it?"
         )
-    global_case_id = rows[0]["global_case_id"]
-    merges = connection.execute(
+    return str(row["global_case_id"])
+
+
+def entity_of(connection: Connection, workspace_id: str, global_case_id: str) -> Entity:
+    """The entity that is under an id.
+
+    Args:
+        connection: As somebody who may read the workspace.
+        workspace_id: The workspace.
+        global_case_id: No alias: follow ``merges_from`` first.
+
+    Raises:
+        UnknownRecord: no link has ever named a record of it.
+    """
+    records = connection.execute(
         """
+        select system, native_case_id from case_members where workspace_id = %s and global_case_id = %s
+        order by system, native_case_id
+        """,
+        (workspace_id, global_case_id),
+    ).fetchall()
+    if not records:
+        raise UnknownRecord(
+            f"No link names a record of case {global_case_id}: if this workspace has the case, it is of one record."
+        )
+    merges = fetch_all(
+        connection,
+        CaseMerge,
+        f"""
         with recursive merged as (
             select case_ids.* from case_ids
             where workspace_id = %(workspace_id)s and merged_into = %(survivor)s
@@ -242,11 +278,11 @@ def entity_of(connection: Connection, workspace_id: str, system: str, native_cas
             select case_ids.* from case_ids join merged on case_ids.merged_into = merged.global_case_id
             where case_ids.workspace_id = %(workspace_id)s
         )
-        select global_case_id::text, merged_at, evidence from merged order by merged_at, global_case_id
+        select {columns(CaseMerge)} from merged order by merged_at, global_case_id
         """,
         {"workspace_id": workspace_id, "survivor": global_case_id},
-    ).fetchall()
-    return Entity(global_case_id, [(row["system"], row["native_case_id"]) for row in rows], merges)
+    )
+    return Entity(global_case_id, [(row["system"], row["native_case_id"]) for row in records], merges)
 
 
 def refused_joins(connection: Connection, workspace_id: str) -> list[dict[str, Any]]:

@@ -48,12 +48,6 @@ class Registry:
     ids: Mapping[str, CaseId] = field(default_factory=dict)
     members: Mapping[Record, str] = field(default_factory=dict)
 
-    def resolve(self, global_case_id: str) -> str:
-        """The id that this one stands for now; itself, where nothing was merged."""
-        while (known := self.ids.get(global_case_id)) is not None and known.merged_into is not None:
-            global_case_id = known.merged_into
-        return global_case_id
-
 
 class Merge(NamedTuple):
     """``merged`` has become an alias of ``survivor``."""

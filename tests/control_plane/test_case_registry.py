@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from orchestration.control_plane import case_registry, database, workspaces
-from orchestration.control_plane.case_registry import CaseIdRow, RegistryChanged
+from orchestration.control_plane.case_registry import CaseIdRow, RegistryChanged, UnknownRecord
 from orchestration.control_plane.errors import InvalidInput, NotAllowed
 from orchestration.control_plane.workspaces import Workspace
 from orchestration.identity import Assignment, Caps, ContradictingLinks, Registry, assign, born_id, stitch
@@ -73,19 +73,17 @@ def say(settings: Settings, tenant: Workspace, pair: tuple[Record, Record], verd
         case_registry.say(connection, tenant.id, pair, verdict, "I asked them")  # type: ignore[arg-type]
 
 
-def test_what_was_given_is_kept_and_an_alias_is_resolved_on_read(
-    control_plane: Settings, tenant: Workspace
+def test_what_was_given_is_kept_and_an_alias_is_followed_to_its_survivor(
+    control_plane: Settings, tenant: Workspace, tina: database.Connection
 ) -> None:
     found = stitched(control_plane, tenant, [(B, C, "strong")])
     assert kept(control_plane, tenant) == found.registry
     found = stitched(control_plane, tenant, [(A, B, "strong"), (B, C, "strong")])
     assert kept(control_plane, tenant) == found.registry
-    stranger = str(uuid4())
-    with database.as_user(control_plane.app_dsn, tina_of(tenant)) as connection:
-        asked = [ID_A, ID_B, ID_C, stranger]
-        assert case_registry.resolve(connection, tenant.id, asked) == {
-            ID_A: ID_A, ID_B: ID_A, ID_C: ID_A, stranger: stranger,
-        }  # fmt: skip
+    merges = case_registry.merges_from(tina, tenant.id, [ID_A, ID_B, ID_C, str(uuid4())])
+    steps = {alias: [step.merged_into for step in path] for alias, path in merges.items()}
+    assert steps == {ID_B: [ID_A], ID_C: [ID_B, ID_A]}
+    assert [step.global_case_id for step in merges[ID_C]] == [ID_C, ID_B]
 
 
 def test_each_merge_is_kept_with_the_links_that_made_it(
@@ -195,6 +193,30 @@ def test_two_tenants_with_the_same_records_have_registries_of_their_own(
     assert kept(control_plane, acme) == Registry()
     stitched(control_plane, acme, [(A, C, "strong")])
     assert kept(control_plane, tenant).members.keys() == {A, B}
+
+
+def test_an_alias_is_followed_through_the_merges_of_its_own_tenant_alone(
+    control_plane: Settings, tenant: Workspace, acme: Workspace, operator: database.Connection
+) -> None:
+    older, newer, oldest = (("crm", tenant.slug), ("mail", tenant.slug), ("app", tenant.slug))
+    survivor, alias = born_id(*older), born_id(*newer)
+    stitched(control_plane, tenant, [(older, newer, "strong")])
+    stitched(control_plane, acme, [(oldest, older, "strong")])
+    # The operator may read both.
+    (step,) = case_registry.merges_from(operator, tenant.id, [alias])[alias]
+    assert step.merged_into == survivor
+    assert case_registry.merges_from(operator, acme.id, [alias]) == {}
+    with pytest.raises(UnknownRecord, match=f"No link names a record of case {survivor}"):
+        case_registry.entity_of(operator, acme.id, survivor)
+
+
+@pytest.mark.usefixtures("acme")
+def test_an_alias_is_followed_for_no_stranger(control_plane: Settings, tenant: Workspace) -> None:
+    stitched(control_plane, tenant, [(A, B, "strong")])
+    with database.as_user(control_plane.app_dsn, "ann@acme.test") as connection:
+        assert case_registry.merges_from(connection, tenant.id, [ID_B]) == {}
+        with pytest.raises(UnknownRecord):
+            case_registry.entity_of(connection, tenant.id, ID_A)
 
 
 def test_a_failed_stitching_leaves_the_registry_as_it_was(
