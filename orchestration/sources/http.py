@@ -17,6 +17,7 @@ import httpx
 
 from orchestration.sources.errors import ConfigurationError, TransientError
 from orchestration.sources.protocol import Context
+from orchestration.sources.redaction import Redactor
 
 CONNECT_SECONDS = 15.0
 SILENCE_SECONDS = 120.0
@@ -40,8 +41,20 @@ class Answer:
     status: int
     headers: httpx.Headers
     body: bytes
-    shown: str
-    """Its beginning, for a message, without secrets."""
+    redactor: Redactor
+
+    @property
+    def shown(self) -> str:
+        """Its beginning, for a message, without secrets. Of what is no error and no page, only how much it is.
+
+        That may be records with personal values, or a token that nobody has learnt yet.
+        """
+        kind = self.headers.get("Content-Type", "").lower() or "no type"
+        if self.status < 400 and "html" not in kind:
+            return f"{len(self.body):,} bytes of {kind}"
+        # First the whole of it without secrets: one that is cut is not known again.
+        text = self.redactor.redact(self.body.decode("utf-8", "replace"))
+        return " ".join(text.split())[:_SHOWN_CHARACTERS]
 
     def json(self) -> Any:
         """The body as JSON.
@@ -87,9 +100,7 @@ class Download:
                 raise TransientError(f"{self._host} sent more than {ANSWER_BYTES:,} bytes in one answer.")
             if time.monotonic() - began > ANSWER_SECONDS:
                 raise TransientError(f"An answer of {self._host} did not end in {ANSWER_SECONDS:.0f} s.")
-        text = bytes(body[: 10 * _SHOWN_CHARACTERS]).decode("utf-8", "replace")
-        shown = " ".join(self._context.redactor.redact(text).split())[:_SHOWN_CHARACTERS]
-        return Answer(self.status, self.headers, bytes(body), shown)
+        return Answer(self.status, self.headers, bytes(body), self._context.redactor)
 
 
 class SourceClient:

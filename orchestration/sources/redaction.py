@@ -5,6 +5,7 @@ secret in hand, and for the forms in which one travels.
 """
 
 import base64
+import html
 import json
 import logging
 import traceback
@@ -41,6 +42,7 @@ class Redactor:
             repr(value)[1:-1],
         }
         forms |= {line.strip() for line in value.splitlines()}  # of a private key
+        forms |= {*_in_html(value), *_in_html(json.dumps(value)[1:-1])}
         forms |= {value.encode().hex(), value.encode().hex().upper(), *_in_base64(value.encode())}
         self._forms |= {form for form in forms if len(form) >= _SHORTEST}
 
@@ -53,6 +55,16 @@ class Redactor:
     def trace(self, error: BaseException) -> str:
         """The traceback of an error, without the secrets."""
         return self.redact("".join(traceback.format_exception(error)))
+
+
+def _in_html(value: str) -> set[str]:
+    """How a value looks in a page of HTML; each language has its own way with quotation marks."""
+    escaped = html.escape(value)
+    found = {html.escape(value, quote=False)}
+    for double in ("&quot;", "&#34;"):
+        for single in ("&#x27;", "&#39;", "&apos;"):
+            found.add(escaped.replace("&quot;", double).replace("&#x27;", single))
+    return found
 
 
 def _in_base64(value: bytes) -> set[str]:

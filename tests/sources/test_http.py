@@ -240,6 +240,28 @@ def test_other_answers_are_the_types_to_understand() -> None:
         answer.json()
 
 
+def test_no_part_of_a_secret_is_shown_where_an_answer_is_cut() -> None:
+    # What is shown is its beginning, without idle space.
+    body = b"<p>" + b" " * 2_990 + SECRET.encode() * 100
+    with asking(lambda handler: handler.send(403, body)) as ask:
+        shown = ask().shown
+    assert "canary" not in shown
+    assert len(shown) == 300
+
+
+@pytest.mark.parametrize("status", [200, 201])
+def test_what_may_be_data_is_not_shown(status: int) -> None:
+    """It may have personal values in it, or the token of an answer that was cut."""
+    body = b'{"access_token":"what-nobody-knows-yet'
+    with (
+        asking(lambda handler: handler.send(status, body, Content_Type="application/json")) as ask,
+        pytest.raises(TransientError, match=r"with what is no JSON: 38 bytes of application/json$"),
+    ):
+        ask().json()
+    with asking(lambda handler: handler.send(status, b"<p>Later", Content_Type="text/HTML")) as ask:
+        assert ask().shown == "<p>Later"
+
+
 def test_how_long_to_wait_is_seconds_or_a_date() -> None:
     def asked(value: str) -> float | None:
         return retry_after(httpx.Response(503, headers={"Retry-After": value}))

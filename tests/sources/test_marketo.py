@@ -419,6 +419,18 @@ def test_a_file_that_is_not_what_its_checksum_says_is_fetched_again(
     assert puller.guids() == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_record_in_the_place_of_the_header_is_not_shown(
+    marketo: MarketoServer, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log(marketo, marketo.store.create_lead({}), 5)
+    marketo.clock.advance(1)
+    monkeypatch.setattr(exports, "_is_expected", lambda _path, _expected: True)
+    file = "1,Ada Lovelace\n" * 1_000
+    marketo.faults.add(path="activities.*file", status=200, headers={"Content-Type": "text/csv"}, text=file)
+    with pytest.raises(TransientError, match=r"has other columns than were asked for\. The next sync"):
+        make().pull()
+
+
 def test_an_export_that_waits_too_long_is_left_to_the_next_read(marketo: MarketoServer, make: Make) -> None:
     log(marketo, marketo.store.create_lead({}), 3)
     marketo.clock.advance(1)

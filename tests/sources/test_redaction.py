@@ -1,6 +1,7 @@
 """No form of a secret gets through a redactor, a log record or a trace."""
 
 import base64
+import html
 import json
 import logging
 from urllib.parse import quote_plus
@@ -10,11 +11,14 @@ from pydantic import SecretStr
 
 from orchestration.sources.redaction import MASK, Redactor, redacted_logs
 
-SECRET = 'pä55/w"ord+x y'
+SECRET = "pä55/w\"o'rd+<x y"
 FORMS = [
     SECRET,
     quote_plus(SECRET),
     json.dumps(SECRET)[1:-1],
+    html.escape(SECRET),
+    html.escape(SECRET).replace("&quot;", "&#34;").replace("&#x27;", "&#39;"),
+    html.escape(json.dumps(SECRET)[1:-1]),
     base64.b64encode(SECRET.encode()).decode(),
     SECRET.encode().hex(),
     SECRET.encode().hex().upper(),

@@ -323,6 +323,17 @@ def test_a_page_that_ends_within_a_record_is_not_taken(
         assert connected.rows == {}
 
 
+@pytest.mark.parametrize("page", ["Id\n00Q,Ada Lovelace\n", "00Q,Ada Lovelace\n"])
+def test_what_is_no_page_of_a_bulk_job_is_not_shown(
+    org: SalesforceServer, connect: Connect, small: None, page: str
+) -> None:
+    """A row that is too long, or in the place of the header, has somebody's name in it."""
+    load_leads(org, 11)
+    org.faults.add(path="results", status=200, headers={"Content-Type": "text/csv"}, text=page)
+    with pytest.raises(TransientError, match=r"is no CSV\.$|other columns than were asked for\.$"):
+        connect().sync()
+
+
 def test_a_long_query_is_divided_until_it_is_answered(
     org: SalesforceServer, connect: Connect, small: None
 ) -> None:
