@@ -32,7 +32,8 @@ class Fault:
         status: Answer with this HTTP status, without doing what the request asks for.
         headers: Headers of that answer, such as ``Retry-After``.
         text: Body of that answer as it is, such as an HTML page.
-        json: Body of that answer as a JSON value.
+        json: Body of that answer as a JSON value. In both, ``{authorization}``, ``{body}`` and ``{NAME}`` of a field of
+            the form stand for what the client has sent (``Request.given``): some servers repeat it, secrets and all.
         drop_after: Close the connection after so many bytes of the body; 0 closes it before the status line.
         truncate_after: End the body after so many bytes, as if that were all (before compression).
         bytes_per_second: Send the body no faster than this.

@@ -49,6 +49,12 @@ class Request:
         scheme, _, token = self.headers.get("Authorization", "").partition(" ")
         return token.strip() if scheme.lower() == "bearer" and token.strip() else None
 
+    @property
+    def given(self) -> dict[str, str]:
+        """The ``authorization`` header, the whole ``body``, and each field of the form."""
+        body = self.body.decode("utf-8", "replace")
+        return {"authorization": self.headers.get("Authorization", ""), "body": body, **self.form}
+
     def json(self) -> Any:
         """The body as JSON.
 

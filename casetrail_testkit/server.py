@@ -4,14 +4,16 @@ What belongs here: sockets, and what a fault does on the wire. What a vendor ans
 """
 
 import contextlib
+import html
 import json
+import re
 import socket
 import threading
 import time
 import traceback
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import format_datetime
 from http import HTTPStatus
@@ -116,7 +118,7 @@ class VendorServer(ABC):
         scripted = next((fault for fault in faults if fault.status is not None), None)
         try:
             self.tables.settle()
-            return _scripted(scripted) if scripted else self.answer(request)
+            return _scripted(scripted, request.given) if scripted else self.answer(request)
         except Refusal as refusal:
             return refusal.response
         except Exception:
@@ -129,13 +131,16 @@ class VendorServer(ABC):
             self.cpu_seconds += seconds
 
 
-def _scripted(fault: Fault) -> Response:
+def _scripted(fault: Fault, given: Mapping[str, str]) -> Response:
     assert fault.status is not None, "only a fault with a status answers"
     if fault.json is not None:
-        body, kind = json.dumps(fault.json).encode(), "application/json;charset=UTF-8"
+        text, kind = json.dumps(fault.json), "application/json;charset=UTF-8"
+        written = {name: json.dumps(value)[1:-1] for name, value in given.items()}
     else:
-        body, kind = (fault.text or "").encode(), "text/html;charset=UTF-8"
-    return Response(fault.status, {"Content-Type": kind, **fault.headers}, body)
+        text, kind = fault.text or "", "text/html;charset=UTF-8"
+        written = {name: html.escape(value) for name, value in given.items()}
+    body = re.sub(r"\{(\w+)\}", lambda found: written.get(found[1], found[0]), text)
+    return Response(fault.status, {"Content-Type": kind, **fault.headers}, body.encode())
 
 
 class _HttpServer(ThreadingHTTPServer):

@@ -34,6 +34,15 @@ def test_an_answer_of_the_script_has_its_headers_and_body(salesforce: Salesforce
     assert error.json() == [{"errorCode": "QUERY_TIMEOUT"}]
 
 
+def test_an_answer_of_the_script_repeats_what_was_sent(salesforce: SalesforceServer) -> None:
+    salesforce.faults.add(status=500, text="<p>{authorization} {name} {other}")
+    salesforce.faults.add(nth=2, status=400, json={"error": "{body}"})
+    headers, form = {"Authorization": "Bearer x"}, {"name": 'a "b" & c'}
+    page, error = (HTTP.post(salesforce.url, headers=headers, data=form) for _ in range(2))
+    assert page.text == "<p>Bearer x a &quot;b&quot; &amp; c {other}"
+    assert error.json() == {"error": "name=a+%22b%22+%26+c"}
+
+
 def test_a_connection_is_dropped_before_the_status_line(salesforce: SalesforceServer) -> None:
     salesforce.faults.add(drop_after=0)
     with pytest.raises(httpx.RemoteProtocolError, match="without sending a response"):
