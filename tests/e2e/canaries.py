@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 _LETTERS = string.ascii_lowercase + string.digits
+_PIECE = 12
+"""So many characters of a part are enough to tell it: what is left of a value that was cut is found too."""
 
 
 def random_part(letters: str = _LETTERS) -> str:
@@ -22,7 +24,7 @@ class Canary:
     Attributes:
         name: What it is.
         value: The whole of it, with characters that are escaped somewhere.
-        part: The part of it that occurs nowhere else.
+        part: The part of it that occurs nowhere else, of 12 characters at least.
     """
 
     name: str
@@ -30,11 +32,12 @@ class Canary:
     part: str
 
     def forms(self) -> set[str]:
-        """What tells that it is there, in lower case: halves of its part as they are and encoded, and plain hashes."""
+        """What tells that it is there, in lower case: pieces of its part as they are and encoded, and plain hashes."""
         found = set()
-        for half in (self.part[:12], self.part[12:]):
-            raw = half.encode()
-            found |= {half, raw.hex()}
+        end = len(self.part) - _PIECE
+        for piece in {self.part[at : at + _PIECE] for at in (*range(0, end, _PIECE), end)}:
+            raw = piece.encode()
+            found |= {piece, raw.hex()}
             # In base64 a text has three looks, by where it begins; the characters at its ends are its neighbours' too.
             for before in range(3):
                 for encode in (base64.b64encode, base64.urlsafe_b64encode):
@@ -68,6 +71,24 @@ def phone(name: str) -> Canary:
     """A number."""
     part = random_part(string.digits)
     return Canary(name, f"+{part}", part)
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with a name, an address and a number."""
+
+    name: Canary
+    address: Canary
+    phone: Canary
+
+    def canaries(self) -> tuple[Canary, ...]:
+        """The three."""
+        return self.name, self.address, self.phone
+
+
+def person(label: str) -> Person:
+    """Somebody who is nobody else."""
+    return Person(full_name(f"name of {label}"), address(f"address of {label}"), phone(f"phone of {label}"))
 
 
 def found_in(texts: Iterable[tuple[str, str]], canaries: Iterable[Canary]) -> list[str]:
