@@ -34,7 +34,7 @@ from orchestration.stages.staleness import add_months, months_between
 
 PROJECT = Path(__file__).resolve().parents[1]
 TEMPLATE = "w0000"
-ASSETS = ("raw_csv_upload", "events", "cases", "variants", "process_map", "explainability", "provenance")
+ASSETS = ("raw_records", "events", "cases", "variants", "process_map", "explainability", "provenance")
 CHANGED = 10
 
 _PARTITION_STATUS = """

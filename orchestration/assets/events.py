@@ -17,7 +17,7 @@ from orchestration.stages.identity import stage_identity
 @dg.asset(
     partitions_def=workspace_months,
     backfill_policy=dg.BackfillPolicy.single_run(),
-    deps=["raw_csv_upload"],
+    deps=["raw_records"],
     check_specs=check_specs("events"),
     code_version=EVENTS_VERSION,
     metadata=column_schema(MONTH_FILES["events"], [n for n, c in EVENT.columns.items() if c.nullable]),

@@ -16,11 +16,11 @@ Results = Iterator[dg.MaterializeResult | dg.AssetCheckResult]  # type: ignore[t
 @dg.asset(
     partitions_def=workspace_months,
     backfill_policy=dg.BackfillPolicy.single_run(),
-    check_specs=check_specs("raw_csv_upload"),
+    check_specs=check_specs("raw_records"),
     group_name="standing_analysis",
     kinds={"s3", "parquet"},
 )
-def raw_csv_upload(context: dg.AssetExecutionContext, workspaces: Workspaces) -> Results:
+def raw_records(context: dg.AssetExecutionContext, workspaces: Workspaces) -> Results:
     """Uploaded and pulled records as they arrived, by the month of the record's own time.
 
     Landing writes the files once, at `s3://{bucket}/{workspace_id}/raw/{connector_type}/{yyyy-mm}/`; they are never
@@ -31,7 +31,7 @@ def raw_csv_upload(context: dg.AssetExecutionContext, workspaces: Workspaces) ->
     for slug, months in months_by_workspace(context.partition_keys).items():
         with workspaces.open(slug, context) as opened:
             made = check_raw(opened.bench, months, opened.store)
-        report_months(context, slug, made, "raw_csv_upload")
+        report_months(context, slug, made, "raw_records")
         outcomes[slug] = made
-    yield from check_results(outcomes, "raw_csv_upload", AUDITS["raw_csv_upload"])
-    yield dg.MaterializeResult(asset_key="raw_csv_upload")
+    yield from check_results(outcomes, "raw_records", AUDITS["raw_records"])
+    yield dg.MaterializeResult(asset_key="raw_records")

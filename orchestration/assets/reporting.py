@@ -22,7 +22,7 @@ MOST_INLINE = 1000
 
 _BAR_HEIGHT, _WIDTH, _LABEL = 14, 300, 24
 _ROWS = {
-    "raw_csv_upload": "uploaded records",
+    "raw_records": "raw records",
     "process_map": "edges of the process map",
     "provenance": "events",
 }

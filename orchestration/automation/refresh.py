@@ -15,7 +15,7 @@ from orchestration.resources import LEDGER_TAG
 from orchestration.settings import load_installation, load_settings
 
 _CASES = dg.AssetSelection.assets("cases", "variants", "process_map", "explainability", "provenance")
-_ARRIVAL = dg.AssetSelection.assets("raw_csv_upload", "events")
+_ARRIVAL = dg.AssetSelection.assets("raw_records", "events")
 
 _SELECTIONS: dict[RunKind, tuple[str, dg.AssetSelection]] = {
     "arrival": ("arrival_job", _ARRIVAL),

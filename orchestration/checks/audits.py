@@ -3,7 +3,7 @@
 import dagster as dg
 
 AUDITS = {
-    "raw_csv_upload": {"landed_files_exist": "Every raw file of the ledger is in S3 with its size."},
+    "raw_records": {"landed_files_exist": "Every raw file of the ledger is in S3 with its size."},
     "events": {
         "contract": "Every event keeps the pandera contract of the events table.",
         "conservation": "Raw rows = events + superseded + duplicate, per month.",

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from orchestration.lake.objects import WorkspaceStore
 from orchestration.stages.workbench import MonthOutcome, Workbench, audit, digest
 
-DATASET = "raw_csv_upload"
+DATASET = "raw_records"
 
 
 class RawFileLost(Exception):

@@ -14,8 +14,8 @@ REPOSITORY = defs.get_repository_def()
 
 # asset -> (what it is made from, its checks)
 ASSETS = {
-    "raw_csv_upload": ([], ["landed_files_exist"]),
-    "events": (["raw_csv_upload"], ["conservation", "contract", "isolation", "total_order"]),
+    "raw_records": ([], ["landed_files_exist"]),
+    "events": (["raw_records"], ["conservation", "contract", "isolation", "total_order"]),
     "cases": (
         ["events"],
         ["accepted_values_cases_state__completed__open__left_cut", "unique_cases_global_case_id"],
@@ -28,7 +28,7 @@ ASSETS = {
         ["arrivals_conserved", "cases_conserved", "raw_conserved"],
     ),
 }
-ARRIVAL = {"raw_csv_upload", "events"}
+ARRIVAL = {"raw_records", "events"}
 JOBS = {"arrival_job": ARRIVAL, "case_job": set(ASSETS) - ARRIVAL, "refresh_job": set(ASSETS)}
 ON_DEMAND = {
     "analysis_events": ["provenance"],
@@ -109,7 +109,7 @@ def test_the_columns_are_those_of_the_month_files(asset: str) -> None:
 
 def test_a_failed_audit_blocks_what_comes_after() -> None:
     checks = {key.name: GRAPH.get_check_spec(key) for key in GRAPH.asset_check_keys}
-    ours = [name for asset in ("raw_csv_upload", "events", "provenance") for name in ASSETS[asset][1]]
+    ours = [name for asset in ("raw_records", "events", "provenance") for name in ASSETS[asset][1]]
     assert [name for name in ours if not checks[name].blocking] == []
     assert [name for name in ours if not checks[name].description] == []
 

@@ -17,7 +17,7 @@ from orchestration.partitions import WORKSPACE_PARTITIONS_NAME
 from orchestration.settings import Settings
 from orchestration.stages.explainability import stage_explanations
 
-ASSETS = ("raw_csv_upload", "events", "cases", "variants", "process_map", "explainability", "provenance")
+ASSETS = ("raw_records", "events", "cases", "variants", "process_map", "explainability", "provenance")
 FIRST, LAST = "2024-01", "2024-03"
 HEADER = "case,activity,time,region\n"
 # One case over all three months, one within the last.
@@ -136,7 +136,7 @@ def test_each_partition_carries_its_own_facts(instance: Instance, first: dg.Exec
         return [found[key]["dagster/row_count"] for key in PARTITIONS]
 
     # January of acme and beta, February, March.
-    assert rows("raw_csv_upload") == [1, 2, 1, 0, 2, 1]
+    assert rows("raw_records") == [1, 2, 1, 0, 2, 1]
     assert rows("events") == [1, 2, 1, 0, 2, 1]
     assert rows("cases") == [1, 1, 0, 0, 1, 1]
     assert rows("variants") == [1, 1, 0, 0, 1, 1]

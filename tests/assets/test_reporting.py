@@ -116,7 +116,7 @@ def test_a_month_that_was_carried_over_says_so_and_still_tells_its_content() -> 
 @pytest.mark.parametrize(
     ("dataset", "state", "told"),
     [
-        ("raw_csv_upload", "landed", "**7** uploaded records in 2024-03, landed."),
+        ("raw_records", "landed", "**7** raw records in 2024-03, landed."),
         ("process_map", "made", "**7** edges of the process map in 2024-03, made in this run."),
         ("provenance", "released as 1f", "**7** events in 2024-03, released as 1f."),
     ],

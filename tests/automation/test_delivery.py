@@ -16,7 +16,7 @@ from orchestration.settings import Settings
 from orchestration.stages.inbox_ledger import InboxLedger
 from tests.stages.test_inbox_ledger import Inbox
 
-ASSETS = ("raw_csv_upload", "events", "cases", "variants", "process_map", "explainability", "provenance")
+ASSETS = ("raw_records", "events", "cases", "variants", "process_map", "explainability", "provenance")
 MONTHS = ("2024-01", "2024-02", "2024-03", "2024-04")
 HEADER = "case,activity,time\n"
 HISTORY = "".join(
@@ -28,7 +28,7 @@ HISTORY = "".join(
 # A new case in February, and an earlier event of one of April: its home month becomes March.
 LATE = "new,order,2024-02-20T10:00:00Z\n2024-04/0,ask,2024-03-30T10:00:00Z\n"
 TOUCHED = {
-    "raw_csv_upload": {"2024-02", "2024-03"},
+    "raw_records": {"2024-02", "2024-03"},
     "events": {"2024-02", "2024-03"},
     "cases": {"2024-02", "2024-03", "2024-04"},
     "variants": {"2024-02", "2024-03", "2024-04"},

@@ -22,7 +22,7 @@ from tests.e2e.conftest import Casetrail
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-ASSETS = ("raw_csv_upload", "events", "cases", "variants", "process_map", "explainability", "provenance")
+ASSETS = ("raw_records", "events", "cases", "variants", "process_map", "explainability", "provenance")
 # raw > events > cases > variants, process_map; explainability < cases, events; provenance < the last four;
 # releases_are_current < provenance; and an analysis on demand begins at provenance
 EDGES = 12

@@ -282,7 +282,7 @@ def seen_pages(tenant: Tenant) -> list[tuple[str, str]]:
     address = f"http://{tenant.settings.webserver_host}:{tenant.settings.webserver_port}"
     paths = {
         **{f"/runs/{tenant.runs[name]}": "sync_connector" for name in ("defect", "well")},
-        "/assets/raw_csv_upload?view=events": "raw_csv_upload",
+        "/assets/raw_records?view=events": "raw_records",
         "/runs": "sync_connector",
     }
     seen = []
@@ -369,7 +369,7 @@ CHANNELS = {
     "Dagster's sensors": Channel(
         lambda t: dagster_tables(t, "jobs", "job_ticks", "instigators"), lambda _: ["arrival_sensor"]
     ),
-    "Dagster's other tables": Channel(dagster_tables, lambda _: ["raw_csv_upload"]),
+    "Dagster's other tables": Channel(dagster_tables, lambda _: ["raw_records"]),
     "originals": Channel(
         lambda t: objects(t, "originals"), lambda _: ["case-1", "005Ct000000000", "Fill Out Form"]
     ),

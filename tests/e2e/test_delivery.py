@@ -21,7 +21,7 @@ from tests.e2e.conftest import Casetrail
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 WAIT_SECONDS = 240
-ASSETS = {"raw_csv_upload", "events", "cases", "variants", "process_map", "explainability", "provenance"}
+ASSETS = {"raw_records", "events", "cases", "variants", "process_map", "explainability", "provenance"}
 
 RUNS = """
 query ($slug: String!) {

@@ -9,7 +9,7 @@ from urllib.request import Request, urlopen
 
 from orchestration.settings import Settings
 
-ASSETS = ("raw_csv_upload", "events", "cases", "variants", "process_map", "explainability", "provenance")
+ASSETS = ("raw_records", "events", "cases", "variants", "process_map", "explainability", "provenance")
 DEFINITIONS = "orchestration.definitions"
 ENDED = ("SUCCESS", "FAILURE", "CANCELED")
 
