@@ -13,10 +13,10 @@ INSTALLED := $(VENV)/.installed
 # dagster-dbt looks for the dbt command on the PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help install demo test test-slow chromium lint format lock clean
+.PHONY: help install demo test test-slow test-exhaustive chromium lint format lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## create .venv with exactly the locked packages
 
@@ -31,7 +31,10 @@ test: install ## run the quick tests
 	@$(BIN)/pytest -q -m "not slow" -n 2 --dist loadfile --timeout 300
 
 test-slow: install chromium ## run the slow tests: whole refreshes, crashes, the Dagster UI in a browser
-	@$(BIN)/pytest -q -m slow -n 2 --dist loadfile --no-loadscope-reorder --timeout 300 --durations 25
+	@$(BIN)/pytest -q -m "slow and not exhaustive" -n 2 --dist loadfile --no-loadscope-reorder --timeout 300 --durations 25
+
+test-exhaustive: install ## run what the slow tests leave out: every real log through every path
+	@$(BIN)/pytest -q -m exhaustive -n 2 --timeout 300 --durations 25
 
 chromium:
 	@scripts/install-chromium

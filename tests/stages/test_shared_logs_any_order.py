@@ -49,9 +49,13 @@ LOGS = {
     "bpic2012": Log("bpic2012/bpic2012.xes.gz", FEW_ORDERS),
     "traffic_fines": Log("traffic_fines/traffic_fines.parquet", (ALL_ORDERS[-1],)),
 }
+FEW_LOGS = ("sepsis", "receipt", "bpic2012")
 
 
-@pytest.mark.parametrize("name", LOGS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in FEW_LOGS else pytest.mark.exhaustive) for name in LOGS],
+)
 def test_the_order_of_arrival_leaves_no_trace(shared_data: Path, tmp_path: Path, name: str) -> None:
     log = LOGS[name]
     mapping = cut(shared_data / log.path, log.timezone, tmp_path)

@@ -142,7 +142,7 @@ class Questions:
     [
         ("sepsis/Sepsis_Cases.xes.gz", 2, 10),
         pytest.param("bpic2012/bpic2012.xes.gz", 3, 20, marks=SLOW),
-        pytest.param("traffic_fines/traffic_fines.parquet", 3, 20, marks=SLOW),
+        pytest.param("traffic_fines/traffic_fines.parquet", 3, 20, marks=[SLOW, pytest.mark.exhaustive]),
     ],
 )
 @pytest.mark.timeout(900)
