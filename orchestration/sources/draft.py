@@ -5,12 +5,13 @@ the same version, is a duplicate. ``recent`` is what is remembered for that: a d
 may give again. Pure: local files in, local files out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from orchestration.connectors.raw_months import ROW_GROUP_ROWS
@@ -22,6 +23,10 @@ _CURSOR, _DELETED = "casetrail:cursor", "casetrail:deleted"
 """Beside the columns of the source, which have no such names."""
 
 _RECENT_SCHEMA = pa.schema([("stream", pa.string()), ("digest", pa.string()), ("cursor", pa.int64())])
+
+
+_WRITTEN_AT_ONCE = 16_384
+"""Records, which become a row group of an original."""
 
 
 @dataclass(frozen=True)
@@ -83,14 +88,19 @@ class PullDraft:
             source = (
                 f"read_parquet({literal(recent)})"
                 if recent
-                else "(select '' as stream, '' as digest, 0::bigint as cursor limit 0)"
+                else "(select '' as stream, null::uuid as digest, 0::bigint as cursor limit 0)"
             )
-            session.execute(f"create temp table recent as select stream, digest, cursor from {source}")
+            # As UUIDs, of 16 bytes: of a million records that are remembered, text would take a hundred megabytes more.
+            session.execute(
+                f"create temp table recent as select stream, digest::uuid as digest, cursor from {source}"
+            )
             drafted = [
                 _drafted(session, name, self._streams[name], paths, footer)
                 for name, paths in segments.items()
             ]
             _remember(session, reread_from, remembered)
+        # What the pages took goes back to the machine: landing, which comes next, needs as much beside it.
+        pa.default_memory_pool().release_unused()
         return drafted, remembered
 
 
@@ -128,43 +138,93 @@ def _drafted(
     paths: list[Path],
     footer: Mapping[str, str],
 ) -> DraftedStream:
+    _decide_fates(session, stream, segments.columns, paths)
+    ((records, new),) = session.execute("select count(*), count(*) filter (is_new) from fates").fetchall()
+    session.execute(f"insert into recent select {literal(stream)}, digest, cursor from fates where is_new")
+    live, tombstones = (
+        _Original(
+            segments.folder / f"{kind}.parquet",
+            segments.columns,
+            {**footer, "casetrail.stream": stream, "casetrail.kind": kind},
+        )
+        for kind in ("live", "tombstones")
+    )
+    with live, tombstones:
+        for batch, is_new, is_deleted in _with_fates(session, paths):
+            live.write(batch.filter(pc.and_not(is_new, is_deleted)))
+            tombstones.write(batch.filter(pc.and_(is_new, is_deleted)))
+    return DraftedStream(
+        stream=stream,
+        columns=segments.columns,
+        records=records,
+        duplicate=records - new,
+        rows=live.rows,
+        tombstone_rows=tombstones.rows,
+        file=live.path,
+        tombstones=tombstones.path,
+    )
+
+
+def _decide_fates(
+    session: duckdb.DuckDBPyConnection, stream: str, columns: Mapping[str, str], paths: list[Path]
+) -> None:
+    """The table ``fates``: of each record its place, digest and cursor, whether it is deleted, and whether it is new."""
     listed = ", ".join(map(literal, paths))
-    pulled = f"read_parquet([{listed}], union_by_name = true, filename = 'segment', file_row_number = true)"
     place = "segment, file_row_number"
     session.execute(
         f"""
         create or replace temp table fates as
         with digested as (
-            select {place}, {ident(_CURSOR)} as cursor, {ident(_DELETED)} as deleted,
-                   {_digest(segments.columns)} as digest
-            from {pulled}
+            select {place}, {ident(_CURSOR)} as cursor, {ident(_DELETED)} as deleted, {_digest(columns)} as digest
+            from read_parquet([{listed}], union_by_name = true, filename = 'segment', file_row_number = true)
         )
         select *, row_number() over (partition by digest order by {place}) = 1
             and digest not in (select digest from recent where stream = {literal(stream)}) as is_new
         from digested
         """
     )
-    ((records, new),) = session.execute("select count(*), count(*) filter (is_new) from fates").fetchall()
-    session.execute(f"insert into recent select {literal(stream)}, digest, cursor from fates where is_new")
-    columns = ", ".join(map(ident, segments.columns))
-    written = {}
-    for name, condition in (("live", "not deleted"), ("tombstones", "deleted")):
-        written[name] = _write(
-            session,
-            f"select {columns} from {pulled} join fates using ({place}) where is_new and {condition} order by {place}",
-            segments.folder / f"{name}.parquet",
-            {**footer, "casetrail.stream": stream, "casetrail.kind": name},
-        )
-    return DraftedStream(
-        stream=stream,
-        columns=segments.columns,
-        records=records,
-        duplicate=records - new,
-        rows=written["live"],
-        tombstone_rows=written["tombstones"],
-        file=segments.folder / "live.parquet",
-        tombstones=segments.folder / "tombstones.parquet",
-    )
+
+
+def _with_fates(
+    session: duckdb.DuckDBPyConnection, paths: list[Path]
+) -> Iterator[tuple[pa.RecordBatch, pa.Array, pa.Array]]:
+    """The records as they came, a batch at a time, with whether each is new, and deleted: nothing wide is sorted."""
+    fates = session.execute(
+        "select is_new, deleted from fates order by segment, file_row_number"
+    ).to_arrow_table()
+    is_new, is_deleted = (fates[name].combine_chunks() for name in ("is_new", "deleted"))
+    done = 0
+    for path in paths:
+        with pq.ParquetFile(path) as segment:
+            for batch in segment.iter_batches(_WRITTEN_AT_ONCE, use_threads=False):
+                rows = batch.num_rows
+                yield batch, is_new.slice(done, rows), is_deleted.slice(done, rows)
+                done += rows
+
+
+class _Original:
+    """A Parquet file of records with these columns, every value text; absent from a batch, a column is null."""
+
+    def __init__(self, path: Path, columns: Iterable[str], footer: Mapping[str, str]) -> None:
+        self.path, self.rows = path, 0
+        self._schema = pa.schema([(name, pa.string()) for name in columns], dict(footer))
+
+    def __enter__(self) -> "_Original":
+        self._writer = pq.ParquetWriter(self.path, self._schema, compression="zstd")
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._writer.close()
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        if batch.num_rows:
+            absent = pa.nulls(batch.num_rows, pa.string())
+            columns = [
+                batch[name].cast(pa.string()) if name in batch.schema.names else absent
+                for name in self._schema.names
+            ]
+            self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
+            self.rows += batch.num_rows
 
 
 def _digest(columns: Mapping[str, str]) -> str:
@@ -176,18 +236,7 @@ def _digest(columns: Mapping[str, str]) -> str:
         f"coalesce({literal(f'{len(name)}:{name}=')} || strlen({ident(name)}) || ':' || {ident(name)}, '')"
         for name in sorted(columns)
     ]
-    return f"md5(concat({', '.join(values)}, {ident(_DELETED)}))"
-
-
-def _write(session: duckdb.DuckDBPyConnection, query: str, path: Path, footer: Mapping[str, str]) -> int:
-    """Write the rows of a query; how many there are."""
-    reader = session.execute(query).to_arrow_reader(ROW_GROUP_ROWS)
-    rows = 0
-    with pq.ParquetWriter(path, reader.schema.with_metadata(dict(footer)), compression="zstd") as writer:
-        for batch in reader:
-            writer.write_batch(batch.replace_schema_metadata(dict(footer)))
-            rows += batch.num_rows
-    return rows
+    return f"md5(concat({', '.join(values)}, {ident(_DELETED)}))::uuid"
 
 
 def _remember(session: duckdb.DuckDBPyConnection, reread_from: Mapping[str, int], path: Path) -> None:

@@ -38,7 +38,7 @@ from orchestration.sources.types.marketo.subscription import Subscription, subsc
 from orchestration.sources.types.marketo.values import microseconds, moment, written
 
 PAGE_ROWS = 10_000
-CHECKPOINT_ROWS = 100_000
+CHECKPOINT_ROWS = 50_000
 """So many are read again at most after a crash."""
 
 

@@ -40,7 +40,7 @@ from orchestration.sources.types.salesforce.standard import OTHER, PERSONAL, STA
 
 __all__ = ["Config", "check", "discover", "identity", "mappings", "personal", "read"]
 
-CHECKPOINT_ROWS = 100_000
+CHECKPOINT_ROWS = 50_000
 """So many are read again at most after a crash."""
 
 REFUSED_PAUSE = 3_600.0
