@@ -168,7 +168,7 @@ def _drafted(
 def _decide_fates(
     session: duckdb.DuckDBPyConnection, stream: str, columns: Mapping[str, str], paths: list[Path]
 ) -> None:
-    """The table ``fates``: of each record its place, digest and cursor, whether it is deleted, and whether it is new."""
+    """The table ``fates``: the place, digest and cursor of each record, whether it is deleted, whether it is new."""
     listed = ", ".join(map(literal, paths))
     place = "segment, file_row_number"
     session.execute(
