@@ -1,6 +1,7 @@
 """Every test with a ``bench`` runs once for each connector type that there is."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -20,3 +21,16 @@ def bench(running_bench: SourceBench, monkeypatch: pytest.MonkeyPatch) -> Source
     """With small pages."""
     running_bench.shrink(monkeypatch)
     return running_bench
+
+
+@pytest.fixture
+def live_in() -> Iterator[Callable[[str], None]]:
+    """Sets the time zone of this process, until the test is over."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        def live_in(zone: str) -> None:
+            patch.setenv("TZ", zone)
+            time.tzset()
+
+        yield live_in
+    time.tzset()

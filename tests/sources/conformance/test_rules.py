@@ -1,7 +1,7 @@
 """What every connector type has to do, one rule at a time."""
 
 import itertools
-import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -211,14 +211,13 @@ def test_an_empty_source_and_an_empty_window_bring_nothing_and_lose_nothing(
 
 @pytest.mark.parametrize("zone", ZONES[1:3])
 def test_no_time_zone_changes_what_is_read_from_the_start_on(
-    bench: SourceBench, truth: Truth, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zone: str
+    bench: SourceBench, truth: Truth, tmp_path: Path, live_in: Callable[[str], None], zone: str
 ) -> None:
     populate(bench)
     bench.advance(3600)
     start = bench.now()
     populate(bench)
-    monkeypatch.setenv("TZ", zone)
-    time.tzset()
+    live_in(zone)
     ledger = Ledger(bench, tmp_path)
     ledger.sync(Window(start.astimezone(ZoneInfo(zone)), bench.now().astimezone(ZoneInfo(zone))))
     due = [v for v in truth.look().values() if v.at is None or v.at >= start]

@@ -4,7 +4,7 @@
 """
 
 import os
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,9 +18,8 @@ FIRST = int(os.environ.get("CASETRAIL_PULL_SEED", "1"))
 
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + HISTORIES))
 def test_what_the_source_shows_is_in_raw_once(
-    bench: SourceBench, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: SourceBench, seed: int, tmp_path: Path, live_in: Callable[[str], None]
 ) -> None:
-    monkeypatch.setenv("TZ", ZONES[seed % len(ZONES)])
-    time.tzset()
+    live_in(ZONES[seed % len(ZONES)])
     history = History(bench, seed)
     history.run(Ledger(bench, tmp_path))

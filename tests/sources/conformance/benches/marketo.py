@@ -72,6 +72,8 @@ class Bench(SourceBench):
         **{name: (kind,) for name, (_, kind) in _FAULTS.items()},
         # Hours may also pass between a token that replaces a dead one and the call for which it was asked.
         "hours pass": (None, TransientError),
+        # What was sent of it may be lost with the connection, before it is read.
+        "file breaks off": (None, TransientError),
     }
     lag = LAG
     longest_commit = OVERLAP

@@ -140,7 +140,8 @@ class Bench(SourceBench):
         change = changes[(self._drifts - 1) % 3]
         self._owner.execute(change)
         if self._drifts % 3 == 1:
-            self._owner.execute("update events set extra = id where id % 2 = 0")
+            # Without a new cursor nobody who reads by the cursor would see it.
+            self._owner.execute("update events set extra = id, changed = %s where id %% 2 = 0", [self._now])
         return change
 
     def shown(self) -> list[Version]:

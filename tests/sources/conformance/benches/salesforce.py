@@ -108,7 +108,7 @@ class Bench(SourceBench):
         self.close()
         self.__init__()  # type: ignore[misc]
         self._server.clock.set(now)
-        self._opportunity = self._server.store.create("Opportunity", {"Name": "One", "StageName": "Open"})
+        self._opportunity = self._new_opportunity()
 
     @property
     def secrets(self) -> Mapping[str, SecretStr]:  # type: ignore[override]
@@ -142,8 +142,13 @@ class Bench(SourceBench):
         else:
             # Of two neighbours the second is a change of the stage or not.
             stage = "Closed" if self._number % 3 else "Open"
-            values |= {"OpportunityId": self._opportunity, "StageName": stage}
+            # A change under way locks its opportunity, so that the rows of one are seen in their order.
+            of = self._new_opportunity() if commits_in else self._opportunity
+            values |= {"OpportunityId": of, "StageName": stage}
         return stream, self._server.store.create(stream, values, commits_in=commits_in)
+
+    def _new_opportunity(self) -> str:
+        return self._server.store.create("Opportunity", {"Name": "One", "StageName": "Open"})
 
     def update(self, key: Key, mark: str, commits_in: int = 0) -> None:
         stream, record = key
