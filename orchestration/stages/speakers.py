@@ -1,6 +1,7 @@
 """What says who is who in a workspace: its connectors' records, and its people."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 
@@ -11,7 +12,7 @@ from orchestration.control_plane.database import Connection, as_system
 from orchestration.control_plane.pulls import Speaker
 from orchestration.lake import layout
 from orchestration.sources.protocol import Identity
-from orchestration.sources.registry import identities, shown_source
+from orchestration.sources.registry import UnknownType, identities, shown_source
 from orchestration.stages.identity import identity_fingerprint
 from orchestration.stages.link_statements import LinkPart
 from orchestration.stages.stitching import stitch_workspace
@@ -19,10 +20,15 @@ from orchestration.stages.workbench import IdentitySources
 
 
 def fingerprints(connection: Connection, workspace_ids: Sequence[str]) -> dict[str, str]:
-    """By workspace the fingerprint of all that says who is who; those where nothing does are not in the answer."""
+    """By workspace the fingerprint of all that says who is who; those where nothing does are not in the answer.
+
+    A connector whose type is no longer installed says nothing here, where other workspaces are planned too: a run of
+    its own workspace tells what is missing.
+    """
     spoken: dict[str, list[tuple[Speaker, dict[str, Identity]]]] = {}
     for speaker in pulls.speakers(connection, workspace_ids):
-        spoken.setdefault(speaker.workspace_id, []).append((speaker, _identities(speaker)))
+        with suppress(UnknownType):
+            spoken.setdefault(speaker.workspace_id, []).append((speaker, _identities(speaker)))
     words = case_registry.words_said(connection, workspace_ids)
     found = {
         workspace_id: _fingerprint(spoken.get(workspace_id, ()), words.get(workspace_id, 0))
@@ -34,7 +40,11 @@ def fingerprints(connection: Connection, workspace_ids: Sequence[str]) -> dict[s
 def identity_sources(
     connection: Connection, dsn: SecretStr | str, workspace_id: str, url: Callable[[str], str]
 ) -> IdentitySources | None:
-    """What a workspace's identity is made from; None where nothing says anything. ``url`` gives an object's address."""
+    """What a workspace's identity is made from; None where nothing says anything. ``url`` gives an object's address.
+
+    Raises:
+        UnknownType: a connector's type is no longer installed.
+    """
     spoken = [(speaker, _identities(speaker)) for speaker in pulls.speakers(connection, [workspace_id])]
     words = case_registry.words_said(connection, [workspace_id]).get(workspace_id, 0)
     fingerprint = _fingerprint(spoken, words)

@@ -14,6 +14,7 @@ from orchestration.cli import app
 from orchestration.control_plane import connectors, database
 from orchestration.control_plane.workspaces import Workspace
 from orchestration.settings import Settings
+from orchestration.sources import registry
 from orchestration.stages.opening import open_workspace
 from orchestration.stages.publish import release_workspace
 from orchestration.stages.pulls import sync
@@ -228,3 +229,15 @@ def _dying(sources: Any) -> Any:
         raise KeyboardInterrupt
 
     return stitch
+
+
+def test_a_type_that_is_no_longer_installed_stops_only_its_own_workspace(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.sync()
+    shop.refresh()
+    monkeypatch.setattr(registry, "source_types", lambda: ["another"])
+
+    shop.look()
+    with pytest.raises(registry.UnknownType, match=r"no connector type postgres. There are: another"):
+        shop.refresh()

@@ -1,8 +1,8 @@
 """Which rows of ``OpportunityHistory`` change the stage: changes of amount, date or probability make rows too.
 
 A row does so if the one before it of the same opportunity has another stage. What was before the rows in hand is
-remembered within a read, and asked for otherwise. A change locks its opportunity until it commits, so that the rows of one
-are seen in their order, and what was judged of a row stays true.
+remembered within a read, and asked for otherwise. A change locks its opportunity until it commits, so that the rows of
+one are seen in their order, and what was judged of a row stays true.
 """
 
 from datetime import datetime
