@@ -14,7 +14,6 @@ LOGS = {
     "sepsis/Sepsis_Cases.xes.gz": [],
     # Its times are local ones, without a zone.
     "receipt/receipt.parquet": ["--timezone", "Europe/Amsterdam"],
-    "traffic_fines/traffic_fines.parquet": [],
 }
 MORE_LOGS: dict[str, list[str]] = {
     "receipt/08_receipt.xes.gz": [],
@@ -22,6 +21,7 @@ MORE_LOGS: dict[str, list[str]] = {
     "bpic2020_domestic/BPI_2020_DomesticDeclarations.xes.gz": [],
     "bpic2013_closed/06_bpic2013_closed.xes.gz": [],
     "bpic2012/bpic2012.xes.gz": [],
+    "traffic_fines/traffic_fines.parquet": [],
 }
 
 CYCLE_TIMES = """

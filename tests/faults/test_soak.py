@@ -74,6 +74,7 @@ def test_every_refresh_survives_its_faults(folder: Path, tmp_path: Path) -> None
     assert watcher.reads > REFRESHES
 
 
+@pytest.mark.exhaustive
 def test_a_release_in_two_transactions_does_not_survive(folder: Path, tmp_path: Path) -> None:
     """The control: the same watcher must see it."""
     with ordeal(folder, BROKEN_DEFINITIONS) as made:

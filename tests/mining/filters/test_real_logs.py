@@ -19,7 +19,7 @@ from tests.mining.filters.log import COLUMNS, load
 from tests.mining.filters.reference import Case, Event, select
 
 FILTERS: TypeAdapter[Any] = TypeAdapter(Filters)
-SLOW = pytest.mark.slow
+EXHAUSTIVE = (pytest.mark.slow, pytest.mark.exhaustive)
 MOST_CASES = 15_000
 """Of a larger log, so many at random."""
 
@@ -141,8 +141,8 @@ class Questions:
     ("log", "of_each", "trees"),
     [
         ("sepsis/Sepsis_Cases.xes.gz", 2, 10),
-        pytest.param("bpic2012/bpic2012.xes.gz", 3, 20, marks=SLOW),
-        pytest.param("traffic_fines/traffic_fines.parquet", 3, 20, marks=[SLOW, pytest.mark.exhaustive]),
+        pytest.param("bpic2012/bpic2012.xes.gz", 3, 20, marks=EXHAUSTIVE),
+        pytest.param("traffic_fines/traffic_fines.parquet", 3, 20, marks=EXHAUSTIVE),
     ],
 )
 @pytest.mark.timeout(900)
